@@ -1,0 +1,257 @@
+"""Every setting, from the environment, with the default that is right for a newcomer. docs/settings.md lists them."""
+
+import sys
+from pathlib import Path
+
+import environ
+
+from servermgmt.secret import read_or_create_secret_key
+from training.spec import Limits
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+
+def positive(name: str, default: int) -> int:
+    """A whole number from 1 up; anything else ends the start with one clear sentence."""
+    text = env.str(name, default=str(default))
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        sys.exit(
+            f"{name} must be a whole number from 1 up, not {text!r}. Correct it in the environment and start again."
+        )
+    return int(text)
+
+
+def number_range(name: str, default: tuple[float, float], kind: type) -> tuple:
+    """A range written as LOWEST-HIGHEST, as in EPOCHS_RANGE=1-5000."""
+    text = env.str(name, default="")
+    if not text:
+        return default
+    try:
+        lowest, highest = (kind(part) for part in text.split("-"))
+        if not 0 < lowest <= highest:
+            raise ValueError
+    except ValueError:
+        sys.exit(f"{name} must be two positive numbers, lowest first, written like 1-5000, not {text!r}.")
+    return lowest, highest
+
+
+# --- Where things lie -------------------------------------------------------------------------------------------
+# Relative paths stand below DATA_DIR.
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
+DATABASE_PATH = DATA_DIR / env.str("DATABASE_PATH", default="api_data.db")
+MODELS_DIR = DATA_DIR / env.str("MODELS_DIR", default="models")
+DATASETS_DIR = DATA_DIR / env.str("DATASETS_DIR", default="datasets")
+SESSIONS_DIR = DATA_DIR / env.str("SESSIONS_DIR", default="sessions")
+UPLOADS_DIR = DATA_DIR / "uploads"
+try:
+    for folder in (DATABASE_PATH.parent, MODELS_DIR, DATASETS_DIR, SESSIONS_DIR, UPLOADS_DIR):
+        folder.mkdir(parents=True, exist_ok=True)
+    SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR / "secret_key")
+except OSError as error:
+    sys.exit(f"The server cannot write its data: {error}. Set DATA_DIR to a folder that it may write to.")
+
+# --- Security ---------------------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
+API_KEYS = [key.strip() for key in env.list("API_KEYS", default=[]) if key.strip()]
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_FAILURE_VIEW = "servermgmt.errors.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+# A new key is shown in a message: in a cookie it is gone once shown, in the session it would lie in the database.
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+
+# --- Applications -----------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_q",
+    "authkeys",
+    "registry",
+    "monitoring",
+    "training",
+    "servermgmt",
+]
+MIDDLEWARE = [
+    "servermgmt.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "servermgmt.middleware.TrailingSlashMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "servermgmt.urls"
+WSGI_APPLICATION = "servermgmt.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "servermgmt" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Database ---------------------------------------------------------------------------------------------------
+# SQLite opened for a server: in the default deferred mode four writers in five fail with "database is locked".
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATABASE_PATH,
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+        # A file and not memory: tests open it from threads and processes.
+        "TEST": {"NAME": str(DATA_DIR / "test.db")},
+    }
+}
+
+# --- Time and language ------------------------------------------------------------------------------------------
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+
+# --- Static files and uploads -----------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True  # static files are served from the packages themselves: nothing to collect first
+# Uploads go to disk as they arrive, on the same file system on which they will stay.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_TEMP_DIR = UPLOADS_DIR
+MAX_UPLOAD_BYTES = positive("MAX_UPLOAD_BYTES", 8 << 30)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+DATA_UPLOAD_MAX_NUMBER_FILES = 4
+
+# --- The API ----------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "authkeys.authentication.KeyAuthentication",
+        "authkeys.authentication.StaffSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "servermgmt.negotiation.StaffSeeHtmlNegotiation",
+    "DEFAULT_RENDERER_CLASSES": [
+        "servermgmt.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": ["servermgmt.parsers.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "servermgmt.pagination.LinkHeaderPagination",
+    "DEFAULT_SCHEMA_CLASS": "servermgmt.openapi.ErrorAwareSchema",
+    "EXCEPTION_HANDLER": "servermgmt.errors.answer_exception",
+    "URL_FORMAT_OVERRIDE": None,
+    "PAGE_SIZE": 1000,
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Server Management API",
+    "DESCRIPTION": "Runs, watches and manages PyTorch training on one machine.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "validatorUrl": None,
+    },  # the default validator is somebody else's server
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "AUTHENTICATION_WHITELIST": ["authkeys.authentication.KeyAuthentication"],
+}
+
+# --- Training ---------------------------------------------------------------------------------------------------
+MAX_CONCURRENT_SESSIONS = positive("MAX_CONCURRENT_SESSIONS", 1)
+TRAINING_LIMITS = Limits(
+    learning_rate=number_range("LEARNING_RATE_RANGE", Limits.learning_rate, float),
+    batch_size=number_range("BATCH_SIZE_RANGE", Limits.batch_size, int),
+    epochs=number_range("EPOCHS_RANGE", Limits.epochs, int),
+)
+TRAINING_DEVICE = env.str("TRAINING_DEVICE", default="auto")
+TRAINING_SEED = env.int("TRAINING_SEED", default=0)
+TRAINER_COMMAND = [sys.executable, "-m", "training.engine"]
+STOP_GRACE_SECONDS = env.float("STOP_GRACE_SECONDS", default=30.0)
+CHECKPOINT_EVERY_SECONDS = env.float("CHECKPOINT_EVERY_SECONDS", default=60.0)
+CRASH_ATTEMPTS = positive("CRASH_ATTEMPTS", 3)
+SESSION_RETENTION_DAYS = env.int("SESSION_RETENTION_DAYS", default=7)  # 0 keeps all
+
+# --- Monitoring -------------------------------------------------------------------------------------------------
+SAMPLE_EVERY_SECONDS = env.float("SAMPLE_EVERY_SECONDS", default=5.0)
+SAMPLE_RETENTION_DAYS = positive("SAMPLE_RETENTION_DAYS", 7)
+
+# --- The workers ------------------------------------------------------------------------------------------------
+# Two clusters: "default" does short chores on a schedule, "training" supervises sessions, one worker for each.
+Q_CLUSTER = {
+    "name": "default",
+    "orm": "default",
+    "workers": 1,
+    "queue_limit": 4,
+    "timeout": 300,
+    "retry": 420,
+    "ack_failures": True,
+    "max_attempts": 3,
+    "catch_up": False,
+    "poll": 0.2,
+    "guard_cycle": 1,
+    "recycle": 200,
+    "save_limit": 100,
+    "ALT_CLUSTERS": {
+        "training": {
+            "workers": MAX_CONCURRENT_SESSIONS,
+            "queue_limit": 1,
+            "timeout": 600,
+            "retry": 3600,
+            "max_attempts": 1,
+            "scheduler": False,
+            "poll": 0.05,
+        }
+    },
+}
+
+# --- Logging ----------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django-q": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}
+
+# --- The admin's look -------------------------------------------------------------------------------------------
+UNFOLD = {"SITE_TITLE": "Training server", "SITE_HEADER": "Training server", "SITE_SYMBOL": "model_training"}
