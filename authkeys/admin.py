@@ -1,0 +1,66 @@
+"""The admin of the keys and of the log of attempts."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from authkeys.models import APIKey, AuthLog
+
+
+@admin.register(APIKey)
+class APIKeyAdmin(ModelAdmin):  # type: ignore[misc]
+    """Keys are made and revoked here, never deleted: the log would point nowhere."""
+
+    list_display = ["name", "shown_prefix", "state", "created_at", "expires_at", "last_used_at"]
+    list_filter = ["created_at", "expires_at", "revoked_at"]
+    search_fields = ["name", "prefix"]
+    fields = ["name", "expires_at"]
+    actions = ["revoke"]
+
+    @admin.display(description="prefix", ordering="prefix")
+    def shown_prefix(self, key: APIKey) -> str:
+        return f"{key.prefix}…"
+
+    @admin.display
+    def state(self, key: APIKey) -> str:
+        return key.refusal.label if key.refusal else "usable"
+
+    def save_model(self, request: HttpRequest, obj: APIKey, form: "ModelForm[APIKey]", change: bool) -> None:
+        if change:
+            obj.save(update_fields=form.changed_data)
+            return
+        row, clear = APIKey.objects.create_key(obj.name, obj.expires_at)
+        obj.pk, obj.prefix = row.pk, row.prefix
+        messages.success(request, f"Copy the key of {obj.name} now, it is not shown again: {clear}")
+
+    @admin.action(description="Revoke the selected keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
+        revoked = sum(key.revoke() for key in queryset)
+        messages.success(request, f"{revoked} revoked.")
+
+    def has_delete_permission(self, request: HttpRequest, obj: APIKey | None = None) -> bool:
+        return False
+
+
+@admin.register(AuthLog)
+class AuthLogAdmin(ModelAdmin):  # type: ignore[misc]
+    """What was recorded, to read and to search; no hand writes here."""
+
+    list_display = ["timestamp", "success", "reason", "key_name", "key_prefix", "method", "endpoint", "client_address"]
+    list_filter = ["success", "reason", "timestamp", "method"]
+    search_fields = ["key_name", "key_prefix", "key_hash", "endpoint", "request_id", "client_address"]
+    date_hierarchy = "timestamp"
+    show_full_result_count = False  # counting the whole log is slow, and tells nothing
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,0 +1,109 @@
+"""API keys, of which only the hash is kept, and the log of every attempt to authenticate."""
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from authkeys import keys
+
+USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+
+class Reason(models.TextChoices):
+    """Why an attempt to authenticate ended as it did."""
+
+    OK = "ok"
+    MISSING = "missing", "no key"
+    MALFORMED = "malformed", "not the shape of a key"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    CSRF = "csrf", "no CSRF token"
+
+
+class APIKeyQuerySet(models.QuerySet["APIKey"]):
+    def create_key(self, name: str, expires_at: datetime | None = None) -> tuple["APIKey", str]:
+        """Make a key. The clear key is returned here and never again. Raises ValidationError for a bad name."""
+        clear = keys.make()
+        row = APIKey(name=name, prefix=keys.prefix(clear), key_hash=keys.digest(clear.encode()), expires_at=expires_at)
+        row.full_clean()
+        row.save(force_insert=True)
+        return row, clear
+
+    def with_hash(self, key_hash: str) -> "APIKey | None":
+        """The key of this hash; in SQL, because every request asks, and making the query takes longer than running it."""
+        return next(iter(self.raw("SELECT * FROM api_keys WHERE key_hash = %s", [key_hash])), None)
+
+    def called(self, prefix_or_name: str) -> "APIKeyQuerySet":
+        """The keys that go by this prefix or this name."""
+        return self.filter(Q(prefix=prefix_or_name) | Q(name=prefix_or_name))
+
+
+class APIKey(models.Model):
+    """A key to the API. Revoked keys are kept, so that the log stays readable."""
+
+    name = models.CharField(max_length=100, help_text="Who or what uses the key.")
+    prefix = models.CharField(max_length=keys.PREFIX_LENGTH, db_index=True, editable=False)
+    key_hash = models.CharField("SHA-256 of the key", max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: the key does not expire.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = APIKeyQuerySet.as_manager()
+
+    class Meta:
+        db_table = "api_keys"
+        ordering = ["-created_at", "-id"]
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def refusal(self) -> Reason | None:
+        """Why the key opens nothing any more; None while it does."""
+        if self.revoked_at is not None:
+            return Reason.REVOKED
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            return Reason.EXPIRED
+        return None
+
+    @property
+    def is_usable(self) -> bool:
+        return self.refusal is None
+
+    def revoke(self) -> bool:
+        """Close the key for good; False when somebody did before."""
+        return bool(APIKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+    def note_use(self) -> None:
+        """Keep when the key was used last, to the minute: a write on every request would be too many."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at >= USE_IS_NOTED_EVERY:
+            APIKey.objects.filter(pk=self.pk).update(last_used_at=now)
+
+
+class AuthLog(models.Model):
+    """One attempt to authenticate, good or bad. Holds the hash of what was presented, never the key."""
+
+    timestamp = models.DateTimeField(auto_now_add=True, db_index=True)
+    success = models.BooleanField()
+    reason = models.CharField(max_length=16, choices=Reason)
+    key_hash = models.CharField("SHA-256 of the key", max_length=64, blank=True, help_text="Empty: no key was sent.")
+    key_prefix = models.CharField(max_length=keys.PREFIX_LENGTH, blank=True)
+    key_name = models.CharField(max_length=160, blank=True)
+    method = models.CharField(max_length=16)
+    endpoint = models.CharField(max_length=500)
+    request_id = models.CharField(max_length=32, blank=True)
+    client_address = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        db_table = "auth_logs"
+        ordering = ["-timestamp", "-id"]
+        verbose_name = "authentication attempt"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.endpoint}: {self.reason}"
