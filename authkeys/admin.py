@@ -1,7 +1,5 @@
 """The admin of the keys and of the log of attempts."""
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -9,10 +7,11 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from authkeys.models import APIKey, AuthLog
+from authkeys.permissions import ReadOnlyAdmin
 
 
 @admin.register(APIKey)
-class APIKeyAdmin(ModelAdmin):  # type: ignore[misc]
+class APIKeyAdmin(ModelAdmin):
     """Keys are made and revoked here, never deleted: the log would point nowhere."""
 
     list_display = ["name", "shown_prefix", "state", "created_at", "expires_at", "last_used_at"]
@@ -47,7 +46,7 @@ class APIKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(AuthLog)
-class AuthLogAdmin(ModelAdmin):  # type: ignore[misc]
+class AuthLogAdmin(ReadOnlyAdmin):
     """What was recorded, to read and to search; no hand writes here."""
 
     list_display = ["timestamp", "success", "reason", "key_name", "key_prefix", "method", "endpoint", "client_address"]
@@ -55,12 +54,3 @@ class AuthLogAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ["key_name", "key_prefix", "key_hash", "endpoint", "request_id", "client_address"]
     date_hierarchy = "timestamp"
     show_full_result_count = False  # counting the whole log is slow, and tells nothing
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

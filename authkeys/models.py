@@ -33,7 +33,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return row, clear
 
     def with_hash(self, key_hash: str) -> "APIKey | None":
-        """The key of this hash; in SQL, because every request asks, and making the query takes longer than running it."""
+        """The key of this hash. In SQL, because every request asks, and Django makes it slower than it runs."""
         return next(iter(self.raw("SELECT * FROM api_keys WHERE key_hash = %s", [key_hash])), None)
 
     def called(self, prefix_or_name: str) -> "APIKeyQuerySet":
