@@ -1,28 +1,34 @@
 """Every setting, from the environment, with the default that is right for a newcomer. docs/settings.md lists them."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import environ
 
 from servermgmt.secret import read_or_create_secret_key
+from servermgmt.version import VERSION
 from training.spec import Limits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
+Number = TypeVar("Number", int, float)
 
 
-def positive(name: str, default: int) -> int:
-    """A whole number from 1 up; anything else ends the start with one clear sentence."""
+def number(name: str, default: Number, kind: Callable[[str], Number], lowest: Number) -> Number:
+    """A number from `lowest` up; anything else ends the start with one clear sentence."""
     text = env.str(name, default=str(default))
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        sys.exit(
-            f"{name} must be a whole number from 1 up, not {text!r}. Correct it in the environment and start again."
-        )
-    return int(text)
+    try:
+        value = kind(text)
+        if not (text.isascii() and lowest <= value < float("inf")):
+            raise ValueError
+    except ValueError:
+        sys.exit(f"{name} must be a number from {lowest} up, not {text!r}. Correct it in the environment.")
+    return value
 
 
-def number_range(name: str, default: tuple[float, float], kind: type) -> tuple:
+def number_range(name: str, default: tuple[Number, Number], kind: Callable[[str], Number]) -> tuple[Number, Number]:
     """A range written as LOWEST-HIGHEST, as in EPOCHS_RANGE=1-5000."""
     text = env.str(name, default="")
     if not text:
@@ -148,7 +154,7 @@ WHITENOISE_USE_FINDERS = True  # static files are served from the packages thems
 # Uploads go to disk as they arrive, on the same file system on which they will stay.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = UPLOADS_DIR
-MAX_UPLOAD_BYTES = positive("MAX_UPLOAD_BYTES", 8 << 30)
+MAX_UPLOAD_BYTES = number("MAX_UPLOAD_BYTES", 8 << 30, int, lowest=1)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 4
 
@@ -175,7 +181,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Server Management API",
     "DESCRIPTION": "Runs, watches and manages PyTorch training on one machine.",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -192,23 +198,23 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Training ---------------------------------------------------------------------------------------------------
-MAX_CONCURRENT_SESSIONS = positive("MAX_CONCURRENT_SESSIONS", 1)
+MAX_CONCURRENT_SESSIONS = number("MAX_CONCURRENT_SESSIONS", 1, int, lowest=1)
 TRAINING_LIMITS = Limits(
     learning_rate=number_range("LEARNING_RATE_RANGE", Limits.learning_rate, float),
     batch_size=number_range("BATCH_SIZE_RANGE", Limits.batch_size, int),
     epochs=number_range("EPOCHS_RANGE", Limits.epochs, int),
 )
 TRAINING_DEVICE = env.str("TRAINING_DEVICE", default="auto")
-TRAINING_SEED = env.int("TRAINING_SEED", default=0)
+TRAINING_SEED = number("TRAINING_SEED", 0, int, lowest=0)
 TRAINER_COMMAND = [sys.executable, "-m", "training.engine"]
-STOP_GRACE_SECONDS = env.float("STOP_GRACE_SECONDS", default=30.0)
-CHECKPOINT_EVERY_SECONDS = env.float("CHECKPOINT_EVERY_SECONDS", default=60.0)
-CRASH_ATTEMPTS = positive("CRASH_ATTEMPTS", 3)
-SESSION_RETENTION_DAYS = env.int("SESSION_RETENTION_DAYS", default=7)  # 0 keeps all
+STOP_GRACE_SECONDS = number("STOP_GRACE_SECONDS", 30.0, float, lowest=0.0)
+CHECKPOINT_EVERY_SECONDS = number("CHECKPOINT_EVERY_SECONDS", 60.0, float, lowest=0.0)
+CRASH_ATTEMPTS = number("CRASH_ATTEMPTS", 3, int, lowest=1)
+SESSION_RETENTION_DAYS = number("SESSION_RETENTION_DAYS", 7, int, lowest=0)  # 0 keeps all
 
 # --- Monitoring -------------------------------------------------------------------------------------------------
-SAMPLE_EVERY_SECONDS = env.float("SAMPLE_EVERY_SECONDS", default=5.0)
-SAMPLE_RETENTION_DAYS = positive("SAMPLE_RETENTION_DAYS", 7)
+SAMPLE_EVERY_SECONDS = number("SAMPLE_EVERY_SECONDS", 5.0, float, lowest=0.1)
+SAMPLE_RETENTION_DAYS = number("SAMPLE_RETENTION_DAYS", 7, int, lowest=1)
 
 # --- The workers ------------------------------------------------------------------------------------------------
 # Two clusters: "default" does short chores on a schedule, "training" supervises sessions, one worker for each.

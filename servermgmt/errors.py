@@ -1,0 +1,174 @@
+"""The one place that makes error answers: every 4xx and 5xx, whatever raised it, has the same body."""
+
+import logging
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from authkeys.audit import AuditUnavailable
+from registry.errors import InvalidName, NameTaken, TooLarge
+from registry.formats import InvalidDataset
+from servermgmt.parsers import InvalidJSON
+from training.models import IllegalTransition
+from training.spec import InvalidConfig
+
+logger = logging.getLogger(__name__)
+
+CODES = {
+    400: "INVALID_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE",
+    413: "TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "THROTTLED",
+}
+
+UNNAMED = "non_field_errors"  # under which REST framework puts what is wrong with no field in particular
+
+# What the apps raise. Their messages are written for the client.
+DOMAIN: dict[type[Exception], tuple[int, str]] = {
+    InvalidConfig: (400, "INVALID_CONFIG"),
+    InvalidName: (400, "INVALID_NAME"),
+    InvalidDataset: (400, "INVALID_DATASET"),
+    InvalidJSON: (400, "INVALID_JSON"),
+    IllegalTransition: (409, "ILLEGAL_STATE"),
+    NameTaken: (409, "NAME_TAKEN"),
+    TooLarge: (413, "TOO_LARGE"),
+    AuditUnavailable: (503, "AUDIT_UNAVAILABLE"),
+}
+
+# What Django raises. Its messages are written for its developers. The more special come first.
+FRAMEWORK: dict[type[Exception], tuple[int, str, str]] = {
+    RequestDataTooBig: (413, "TOO_LARGE", "The body of the request is too large."),
+    TooManyFilesSent: (400, "INVALID_REQUEST", "The request holds too many files; send one."),
+    TooManyFieldsSent: (400, "INVALID_REQUEST", "The request holds too many fields."),
+    SuspiciousOperation: (400, "INVALID_REQUEST", "The request is malformed."),
+    MultiPartParserError: (400, "INVALID_REQUEST", "The multipart body is malformed."),
+    UnreadablePostError: (400, "INVALID_REQUEST", "The body of the request ended early; send it again."),
+    Http404: (404, "NOT_FOUND", "There is no such thing here; /docs lists what there is."),
+    PermissionDenied: (403, "FORBIDDEN", "This is not allowed."),
+    OperationalError: (503, "DATABASE_UNAVAILABLE", "The database does not answer; try again later."),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as the client is to see it."""
+
+    status: int
+    code: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        message = printable(self.message)
+        return {"error": {"code": self.code, "message": message, "details": self.details}, "detail": message}
+
+
+def answer_exception(error: Exception, context: Mapping[str, Any]) -> Response:
+    """REST framework's exception handler: the answer to whatever a view raised."""
+    problem = describe(error, context["request"].request_id)
+    if problem.status >= 500:
+        logger.error("request %s failed", context["request"].request_id, exc_info=error)
+    return Response(problem.body(), status=problem.status, headers=dict(problem.headers))
+
+
+def describe(error: Exception, request_id: str) -> Problem:
+    """What a client is told of an error: of ours nothing but the id under which the log has it."""
+    for kind, (status, code) in DOMAIN.items():
+        if isinstance(error, kind):
+            return Problem(status, code, str(error), fields(getattr(error, "errors", {})))
+    for kind, (status, code, message) in FRAMEWORK.items():
+        if isinstance(error, kind):
+            return Problem(status, code, message)
+    if isinstance(error, exceptions.ValidationError):
+        details = fields(error.detail)
+        named = ((f"{name}: " if name != UNNAMED else "", texts) for name, texts in details.items())
+        message = "; ".join(name + text for name, texts in named for text in texts)
+        return Problem(400, CODES[400], message, details)
+    if isinstance(error, exceptions.APIException) and error.status_code in CODES:
+        return Problem(error.status_code, CODES[error.status_code], str(error.detail), headers=headers(error))
+    return internal_error(request_id)
+
+
+def internal_error(request_id: str) -> Problem:
+    message = f"The server failed. Tell its operator the request id {request_id}."
+    return Problem(500, "INTERNAL_ERROR", message, {"request_id": request_id})
+
+
+def fields(detail: Any) -> dict[str, list[str]]:
+    """Each wrong field with what is wrong with it, however deep REST framework nests that."""
+    found: dict[str, list[str]] = {}
+    for name, message in _leaves(detail, None):
+        found.setdefault(UNNAMED if name is None else name, []).append(printable(message))
+    return found
+
+
+def _leaves(detail: Any, path: str | None) -> Iterator[tuple[str | None, str]]:
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from _leaves(inner, str(name) if path is None else f"{path}.{name}")
+    elif isinstance(detail, list | tuple):
+        for inner in detail:
+            yield from _leaves(inner, path)
+    else:
+        yield path, str(detail)
+
+
+def headers(error: exceptions.APIException) -> dict[str, str]:
+    """The headers that HTTP asks for beside a status."""
+    values = {"WWW-Authenticate": getattr(error, "auth_header", None), "Retry-After": getattr(error, "wait", None)}
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def printable(text: str) -> str:
+    """The text without control characters: what a client sent must not reach somebody's terminal through us."""
+    return "".join("�" if unicodedata.category(character).startswith("C") else character for character in text)
+
+
+# --- What Django answers by itself, outside of REST framework's views ---
+
+
+def answer(problem: Problem) -> JsonResponse:
+    return JsonResponse(problem.body(), status=problem.status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return answer(describe(exception, ""))
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return answer(describe(exception, ""))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return answer(describe(exception, ""))
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    request_id = getattr(request, "request_id", "")
+    logger.exception("request %s failed", request_id)
+    return answer(internal_error(request_id))
+
+
+def csrf_failure(request: HttpRequest, reason: str) -> JsonResponse:
+    message = "The form has expired or came from elsewhere. Load its page again, allow cookies, and send it again."
+    return answer(Problem(403, CODES[403], message))

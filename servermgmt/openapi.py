@@ -1,0 +1,54 @@
+"""What the OpenAPI document says of every operation alike: how a key is sent, and what an error looks like."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+
+ERROR = {
+    "type": "object",
+    "required": ["error", "detail"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details"],
+            "properties": {
+                "code": {"type": "string", "description": "The kind of error, for programs.", "example": "NOT_FOUND"},
+                "message": {"type": "string", "description": "What is wrong, for people."},
+                "details": {
+                    "type": "object",
+                    "description": "More of it; after a 400, each wrong field with what is wrong with it.",
+                },
+            },
+        },
+        "detail": {"type": "string", "description": "The message once more, for older clients."},
+    },
+}
+
+
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The two ways to send a key."""
+
+    target_class = "authkeys.authentication.KeyAuthentication"
+    name = ["bearer", "header"]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
+        return [{"type": "http", "scheme": "bearer"}, {"type": "apiKey", "in": "header", "name": "X-API-Key"}]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
+        return [{name: []} for name in self.name]
+
+
+class ErrorAwareSchema(AutoSchema):
+    """Adds the error body to every operation."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        component = ResolvedComponent(name="Error", type=ResolvedComponent.SCHEMA, object="Error", schema=ERROR)  # type: ignore[no-untyped-call]
+        self.registry.register_on_missing(component)
+        answer = {"description": "An error.", "content": {"application/json": {"schema": component.ref}}}
+        operation["responses"] |= {"4XX": answer, "5XX": answer}
+        return operation

@@ -1,0 +1,93 @@
+"""JSON from strangers: nothing in it is guessed at, and nothing in it costs more than its size."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+DEEPEST = 32
+LONGEST_INTEGER_DIGITS = 100
+
+
+class InvalidJSON(ParseError):
+    """The body is not JSON, or JSON that two readers could understand differently."""
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as RFC 8259 has it, in UTF-8, and without what readers disagree on.
+
+    Refuses duplicate names, NaN and Infinity, numbers beyond what a float holds, lone surrogates, and nesting
+    deeper than 32. Raises InvalidJSON, or RequestDataTooBig beyond DATA_UPLOAD_MAX_MEMORY_SIZE.
+    """
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise RequestDataTooBig
+        if not body:
+            return {}  # as REST framework does where the length says so; a chunked body has none
+        try:
+            value = json.loads(
+                body.decode("utf-8"),
+                object_pairs_hook=_object,
+                parse_constant=_refuse_constant,
+                parse_float=_float,
+                parse_int=_int,
+            )
+            _check(value, 1)
+        except RecursionError:
+            raise InvalidJSON(f"The JSON is nested deeper than {DEEPEST}.") from None
+        except UnicodeDecodeError:
+            raise InvalidJSON("The body is not UTF-8.") from None
+        except ValueError as error:
+            raise InvalidJSON(f"The body is not valid JSON: {error}.") from None
+        return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object holds the same name twice")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text.lstrip("-")) > LONGEST_INTEGER_DIGITS:
+        raise ValueError("a number is too large")
+    return int(text)
+
+
+def _check(value: Any, depth: int) -> None:
+    """Refuse what the grammar allows but no reader of ours should meet."""
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("a string holds half a surrogate pair")
+    elif isinstance(value, dict | list):
+        if depth > DEEPEST:
+            raise RecursionError
+        for inner in value:
+            _check(inner, depth + 1)
+        if isinstance(value, dict):
+            for inner in value.values():
+                _check(inner, depth + 1)

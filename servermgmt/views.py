@@ -1,0 +1,84 @@
+"""What stands outside the API: the front page, the documentation, and the paths where nothing is."""
+
+import functools
+from typing import Any
+
+from django.urls import reverse
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer2
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
+from rest_framework.exceptions import NotFound
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from servermgmt.version import VERSION
+
+SERVICE = "Server Management API"
+# The bundled pages know addresses of fonts and logos elsewhere; the browser is told to fetch nothing from there.
+SAME_ORIGIN_ONLY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; worker-src 'self' blob:"
+)
+
+
+class OpenView(APIView):
+    """A view that asks for no key."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class IndexView(OpenView):
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> Response:
+        """What this is, and where to go next."""
+        names = ("docs", "redoc", "openapi", "health", "admin:index")
+        links = {name.partition(":")[0]: reverse(name) for name in names}
+        return Response({"service": SERVICE, "version": VERSION, "api": "/api/v1", **links})
+
+
+class OpenAPIView(OpenView):
+    renderer_classes = (OpenApiJsonRenderer2,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> Response:
+        """The description of the API, for programs."""
+        return Response(openapi_document())
+
+
+@functools.cache
+def openapi_document() -> dict[str, Any]:
+    """Made once: it is the same for everybody, and making it takes long enough to be a burden on an open path."""
+    document: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    return document
+
+
+class DocumentationPage:
+    """A page that reads /openapi.json and works without a network."""
+
+    url_name = "openapi"
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {"Content-Security-Policy": SAME_ORIGIN_ONLY}
+
+
+class SwaggerView(DocumentationPage, SpectacularSwaggerView):
+    pass
+
+
+class RedocView(DocumentationPage, SpectacularRedocView):
+    pass
+
+
+class UnknownPathView(APIView):
+    """Every path that leads nowhere: a stranger gets 401 here as elsewhere, a key holder learns the truth."""
+
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise NotFound("There is nothing at this path; /docs lists what there is.")

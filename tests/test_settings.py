@@ -1,0 +1,59 @@
+"""Settings refuse nonsense with one clear sentence, before anything starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_settings(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    names = "MAX_CONCURRENT_SESSIONS, TRAINING_LIMITS.epochs, MODELS_DIR"
+    code = f"from servermgmt.settings import *; print({names})"
+    variables = os.environ | {"DATA_DIR": str(data_dir)} | environment
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("MAX_CONCURRENT_SESSIONS", "0"),
+    ("MAX_CONCURRENT_SESSIONS", "many"),
+    ("MAX_CONCURRENT_SESSIONS", "٣"),
+    ("STOP_GRACE_SECONDS", "nan"),
+    ("STOP_GRACE_SECONDS", "inf"),
+    ("STOP_GRACE_SECONDS", "-1"),
+    ("SESSION_RETENTION_DAYS", "1.5"),
+    ("EPOCHS_RANGE", "10-1"),
+    ("EPOCHS_RANGE", "0-10"),
+    ("EPOCHS_RANGE", "5"),
+    ("LEARNING_RATE_RANGE", "a-b"),
+])  # fmt: skip
+def test_nonsense_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+    result = load_settings(tmp_path, **{name: value})
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{name} must be ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_values_are_taken_and_relative_paths_stand_below_the_data_directory(tmp_path: Path) -> None:
+    result = load_settings(tmp_path, MAX_CONCURRENT_SESSIONS="3", EPOCHS_RANGE="2-5000", MODELS_DIR="weights")
+    assert result.stdout == f"3 (2, 5000) {tmp_path / 'weights'}\n"
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = load_settings(tmp_path / "file" / "data")
+    assert result.returncode == 1
+    assert result.stderr.startswith("The server cannot write its data: ")
+    assert "Set DATA_DIR" in result.stderr
+
+
+def test_the_secret_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    load_settings(tmp_path)
+    key = (tmp_path / "secret_key").read_text()
+    assert len(key) > 50
+    assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
+    load_settings(tmp_path)
+    assert (tmp_path / "secret_key").read_text() == key
