@@ -1,0 +1,16 @@
+"""Each test gets a server of its own, and leaves no process behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes.server import Server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.client.close()
+    server.kill_everything()

@@ -1,0 +1,243 @@
+"""The session directory, where trainer and server meet: its names, the events in its journal, its lock.
+
+No Django and no torch here. The trainer appends events; the supervisor reads them into the database. Who
+holds the lock is alive: the descriptor is opened by the supervisor, handed to the trainer, and released by
+the kernel when the trainer's process is gone, however it went.
+"""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+# How much of the journal one read takes at most; a longer backlog is read in several turns.
+READ_BYTES = 1 << 20
+# The last line of a journal is looked for in so many bytes at its end; an end event is kept far below.
+TAIL_BYTES = 1 << 18
+
+Ending = Literal["completed", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class SessionDirectory:
+    """The paths of one session's directory."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "spec.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the trainer as long as it lives."""
+        return self.root / "lock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the supervisor as long as it lives."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def console(self) -> Path:
+        return self.root / "console.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    def create(self) -> None:
+        """Make the directory and its folders; harmless when they are there."""
+        for folder in (self.root, self.checkpoints, self.weights):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+class AlreadyLocked(Exception):
+    """Somebody else holds the lock, so somebody else is alive."""
+
+
+class Lock:
+    """An flock on a file: held until released or until every process that inherited it is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, path: Path) -> Self:
+        """Take the lock without waiting. Raises AlreadyLocked."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise AlreadyLocked(str(path)) from None
+            raise
+        return cls(descriptor)
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether a living process holds the lock. Nobody holds what does not exist."""
+        try:
+            Lock.acquire(path).release()
+        except AlreadyLocked:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
+    def write_pid(self, pid: int) -> None:
+        """Say who holds the lock: one decimal line."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
+
+    @staticmethod
+    def read_pid(path: Path) -> int | None:
+        """The pid that the holder wrote, or None where none stands. It means something only while the lock is held."""
+        try:
+            return int(path.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def release(self) -> None:
+        """Close this process's copy; the lock itself lives on in a process that inherited it."""
+        os.close(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def now() -> str:
+    """The time as events and answers write it: ISO 8601 in UTC, ending in Z."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class JournalWriter:
+    """Appends events to a journal, each a JSON object on a line of its own, each carrying the attempt that wrote it.
+
+    An event is with the kernel when the method returns, so it survives the death of the process; `durable`
+    ones are on the disk, so they survive the death of the machine.
+    """
+
+    def __init__(self, path: Path, attempt: int) -> None:
+        self._attempt = attempt
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._end_torn_line()
+
+    def _end_torn_line(self) -> None:
+        """A killed writer may have left half a line: end it, so that the next event starts on its own."""
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+
+    def _append(self, event: str, fields: Mapping[str, Any], durable: bool = False) -> None:
+        record = {"event": event, "attempt": self._attempt, "at": now(), **fields}
+        line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        while line:
+            line = line[os.write(self._descriptor, line) :]
+        if durable:
+            os.fsync(self._descriptor)
+
+    def start(self, pid: int, resumed_from: str | None) -> None:
+        """The trainer lives; `resumed_from` names the checkpoint it goes on from."""
+        self._append("start", {"pid": pid, "resumed_from": resumed_from})
+
+    def log(self, level: str, message: str) -> None:
+        """One log entry; `level` is a name of Python's logging."""
+        self._append("log", {"level": level, "message": message})
+
+    def epoch(
+        self, epoch: int, loss: float | None, accuracy: float | None, val_loss: float | None, val_accuracy: float | None
+    ) -> None:
+        """An epoch is complete. Written before the checkpoint that contains it, so that no epoch is ever missing."""
+        metrics = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        self._append("epoch", {"epoch": epoch, **metrics}, durable=True)
+
+    def checkpoint(self, name: str, epoch: int, step: int, size_bytes: int, sha256: str) -> None:
+        """A checkpoint is whole, hashed and under its name. `epoch` and `step` count what is complete in it."""
+        self._append(
+            "checkpoint", {"name": name, "epoch": epoch, "step": step, "size_bytes": size_bytes, "sha256": sha256}
+        )
+
+    def end(
+        self,
+        ending: Ending,
+        *,
+        weights: str | None = None,
+        sha256: str | None = None,
+        failure_code: str | None = None,
+        error_message: str | None = None,
+    ) -> None:
+        """The last event of an attempt that ended by itself. `weights` is a file name inside weights/."""
+        fields = {"ending": ending, "weights": weights, "sha256": sha256}
+        self._append("end", {**fields, "failure_code": failure_code, "error_message": error_message}, durable=True)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole events read from a journal, and the offset behind the last of them."""
+
+    events: list[dict[str, Any]]
+    offset: int
+
+
+def read_events(path: Path, offset: int, limit: int = READ_BYTES) -> Chunk:
+    """Read the whole lines between `offset` and about `limit` bytes further.
+
+    A line that is still being written is left for later; a line that is no event (torn by a kill) is passed over.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(limit)
+            # A line longer than the limit would otherwise never be passed.
+            if b"\n" not in data and len(data) == limit:
+                data += file.readline()
+    except FileNotFoundError:
+        return Chunk([], offset)
+    end = data.rfind(b"\n") + 1
+    return Chunk(list(_parse_lines(data[:end])), offset + end)
+
+
+def _parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.split(b"\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("event"), str):
+            yield record
+
+
+def last_event(path: Path) -> dict[str, Any] | None:
+    """The newest whole event of a journal, or None when it has none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    events = list(_parse_lines(data[: data.rfind(b"\n") + 1]))
+    return events[-1] if events else None

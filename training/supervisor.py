@@ -1,0 +1,200 @@
+"""One trainer, start to end: spawns or adopts it, reads its journal, passes wishes on, and says how it ended."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from typing import Self
+
+from django.conf import settings
+
+from registry.files import read_chunks
+from registry.models import Model
+from training import leash
+from training.ingest import ingest
+from training.journal import AlreadyLocked, Lock, last_event
+from training.models import TrainingSession
+from training.spec import DatasetFile, SessionSpec
+
+POLL_SECONDS = 0.1
+# The trainer runs code for its owner: the server's own secrets are none of its business.
+SERVER_SECRETS = frozenset({"SECRET_KEY", "API_KEYS", leash.VARIABLE})
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Watches over one running session. Whoever holds the supervisor lock is the only one who does."""
+
+    def __init__(self, session: TrainingSession, lock: Lock) -> None:
+        self.session = session
+        self.directory = session.directory
+        self.lock = lock
+        self.process: subprocess.Popen[bytes] | None = None  # None while the trainer is an adopted one
+        self.stop_passed_on_at: float | None = None
+
+    @classmethod
+    def take_up(cls, session: TrainingSession) -> Self:
+        """Become the supervisor of a session. Raises AlreadyLocked when it has one."""
+        directory = session.directory
+        directory.create()
+        return cls(session, Lock.acquire(directory.supervisor_lock))
+
+    def run(self) -> None:
+        """Supervise until the session has ended or this worker is to let go. The trainer lives on without us."""
+        with self.lock:
+            while not leash.is_cut() and self.poll():
+                time.sleep(POLL_SECONDS)
+
+    def poll(self) -> bool:
+        """One turn; False once the session has ended."""
+        self.session.refresh_from_db()
+        if self.session.has_ended:
+            return False
+        # Asked before reading: what a trainer wrote before it died is then read in full.
+        trainer_lives = self.trainer_lives()
+        while ingest(self.session):
+            pass
+        if trainer_lives:
+            self.pass_on_stop()
+        else:
+            self.conclude_attempt()
+        return not self.session.has_ended
+
+    def trainer_lives(self) -> bool:
+        if self.process is not None:
+            self.process.poll()  # reaps it
+        return Lock.is_held(self.directory.lock)
+
+    def pass_on_stop(self) -> None:
+        """Ask the trainer to finish its step and save; after the grace, end it."""
+        if self.session.stop_requested_at is None:
+            return
+        if self.stop_passed_on_at is None:
+            self.signal_trainer(signal.SIGTERM)
+            self.stop_passed_on_at = time.monotonic()
+        elif time.monotonic() - self.stop_passed_on_at > settings.STOP_GRACE_SECONDS:
+            self.signal_trainer(signal.SIGKILL)
+
+    def signal_trainer(self, number: signal.Signals) -> None:
+        signal_trainer(self.session, number)
+
+    def conclude_attempt(self) -> None:
+        """The trainer is gone: say what that means for the session, or start the next attempt."""
+        end = last_event(self.directory.events)
+        if end is None or end["event"] != "end" or end["attempt"] != self.session.attempt:
+            self.conclude_death()
+        elif end["ending"] == "completed":
+            self.session.complete(self.register_model(end["weights"]))
+        elif end["ending"] == "failed":
+            self.session.fail(end["failure_code"], end["error_message"])
+        elif self.session.stop_requested_at is not None:
+            self.session.stop()
+        else:
+            self.start_attempt()
+
+    def conclude_death(self) -> None:
+        """The trainer died without a word, or was never started."""
+        if self.session.stop_requested_at is not None:
+            self.session.stop()
+        elif self.session.attempt == 0:
+            self.start_attempt()
+        else:
+            self.session.count_crash()
+            death = f"The trainer died in attempt {self.session.attempt}{self.exit_status()}"
+            if self.session.crashes_since_epoch >= settings.CRASH_ATTEMPTS:
+                message = f"{death}, {self.session.crashes_since_epoch} times without a new epoch."
+                self.session.log("ERROR", f"{message}\n{self.end_of_console()}")
+                self.session.fail("crash_loop", message)
+            else:
+                self.session.log("WARNING", f"{death}. It is started again from its newest good checkpoint.")
+                self.start_attempt()
+
+    def exit_status(self) -> str:
+        """How the process ended, where it was ours to wait for."""
+        code = self.process.returncode if self.process is not None else None
+        if code is None:
+            return ""
+        return f" by {signal.Signals(-code).name}" if code < 0 else f" with exit status {code}"
+
+    def end_of_console(self, size_bytes: int = 4000) -> str:
+        """The last lines that the trainer printed."""
+        try:
+            with self.directory.console.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - size_bytes))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def register_model(self, weights: str) -> Model:
+        """Put the trained weights into the registry; a second time finds them there."""
+        registered = Model.objects.filter(session_id=self.session.session_id).first()
+        if registered is not None:
+            return registered
+        chunks = read_chunks(self.directory.weights / weights)
+        return Model.objects.store(self.session.model_name, chunks, session_id=self.session.session_id)
+
+    def start_attempt(self) -> None:
+        """Spawn the trainer, with its lock already held for it."""
+        if leash.is_cut():
+            return
+        try:
+            lock = Lock.acquire(self.directory.lock)
+        except AlreadyLocked:
+            return
+        with lock:
+            self.session.begin_attempt()
+            if not self.directory.spec.exists():
+                self.resolve_spec().write(self.directory.spec)
+            self.process = self.spawn(lock.descriptor)
+            self.stop_passed_on_at = None
+            lock.write_pid(self.process.pid)
+
+    def spawn(self, lock_descriptor: int) -> subprocess.Popen[bytes]:
+        command = [*settings.TRAINER_COMMAND, str(self.directory.root)]
+        command += ["--attempt", str(self.session.attempt), "--lock-fd", str(lock_descriptor)]
+        # A SIGTERM that comes before the trainer can handle it waits, blocked, until it can.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            with self.directory.console.open("ab") as console:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[lock_descriptor],
+                    start_new_session=True,
+                    cwd=settings.BASE_DIR,
+                    env={name: value for name, value in os.environ.items() if name not in SERVER_SECRETS},
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def resolve_spec(self) -> SessionSpec:
+        """All that the trainer needs to know. Resolved once: the count of threads is part of an exact resume."""
+        dataset = self.session.dataset
+        cores = os.cpu_count() or 1
+        return SessionSpec(
+            session_id=self.session.session_id,
+            config=self.session.training_config,
+            dataset=DatasetFile(
+                name=dataset.name, path=str(dataset.path), sha256=dataset.sha256, format=dataset.format
+            ),
+            seed=settings.TRAINING_SEED,
+            num_threads=max(1, cores - TrainingSession.objects.running().count()),
+            device=settings.TRAINING_DEVICE,
+            checkpoint_every_seconds=settings.CHECKPOINT_EVERY_SECONDS,
+        )
+
+
+def signal_trainer(session: TrainingSession, number: signal.Signals) -> None:
+    """Send a signal to the living trainer of a session; to a dead one, nothing."""
+    path = session.directory.lock
+    pid = Lock.read_pid(path)
+    # Its pid stands in the lock before it runs, and means it as long as the lock is held.
+    if pid is not None and Lock.is_held(path):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            logger.info("The trainer of %s ended by itself.", session)
