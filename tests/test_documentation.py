@@ -1,0 +1,50 @@
+"""The documentation names every setting, endpoint, command, error code and failure code that exists, and no other."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+from drf_spectacular.generators import SchemaGenerator
+
+from servermgmt import errors
+from training.failures import REMEDIES
+
+ROOT = Path(__file__).resolve().parent.parent
+OUR_APPS = {"servermgmt", "training", "registry", "monitoring", "authkeys"}
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_every_setting_is_documented() -> None:
+    code = read("servermgmt/settings.py") + read("Procfile")
+    in_code = set(re.findall(r'(?:env\.\w+|number|number_range)\(\s*"([A-Z_]+)"', code))
+    in_code |= set(re.findall(r"\$\{([A-Z_]+):-", code))
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", read("docs/settings.md"), re.MULTILINE)) == in_code
+
+
+def test_every_endpoint_is_documented() -> None:
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]  # type: ignore[no-untyped-call]
+    in_code = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    table = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)", read("docs/api.md"))
+    assert {call for call in table if "/api/" in call or call == "GET /health"} >= in_code - {"GET /"}
+    assert {call for call in table if "/api/" in call} <= in_code
+
+
+def test_every_command_is_documented() -> None:
+    in_code = {name for name, app in get_commands().items() if app in OUR_APPS}
+    assert set(re.findall(r"`manage\.py (\w+)", read("docs/api.md"))) == in_code
+
+
+@pytest.mark.parametrize("code", sorted(REMEDIES))
+def test_every_failure_code_is_documented(code: str) -> None:
+    assert f"`{code}`" in read("docs/api.md")
+
+
+def test_every_error_code_is_documented() -> None:
+    in_code = {*errors.CODES.values(), "INTERNAL_ERROR"}
+    in_code |= {code for _, code in errors.DOMAIN.values()} | {code for _, code, _ in errors.FRAMEWORK.values()}
+    documented = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", read("docs/api.md").split("## Errors")[1].split("##")[0]))
+    assert in_code == documented
