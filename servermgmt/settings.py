@@ -152,7 +152,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True  # static files are served from the packages themselves: nothing to collect first
 # Uploads go to disk as they arrive, on the same file system on which they will stay.
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["registry.uploads.NamelessUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = UPLOADS_DIR
 MAX_UPLOAD_BYTES = number("MAX_UPLOAD_BYTES", 8 << 30, int, lowest=1)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20

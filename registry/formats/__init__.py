@@ -1,0 +1,6 @@
+"""What a dataset file holds. No Django here, so that the trainer reads datasets by the same code as the server."""
+
+from registry.formats.contents import Contents, Description, InvalidDataset, describe
+from registry.formats.reading import read
+
+__all__ = ["Contents", "Description", "InvalidDataset", "describe", "read"]

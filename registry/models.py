@@ -1,0 +1,148 @@
+"""Datasets and models: a row each, and a file each that nobody but the row names."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+
+from registry import formats
+from registry.errors import InvalidName, NameTaken
+from registry.files import IncomingFile, receive
+
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+class StoredFile(models.Model):
+    """A file and what is known of it. Deleting the row deletes the file, once that is committed."""
+
+    name = models.CharField(max_length=200, unique=True)
+    stored_name = models.CharField(max_length=255)
+    sha256 = models.CharField("SHA-256", max_length=64)
+    size_bytes = models.BigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def require_free(cls, name: str) -> None:
+        """Raises InvalidName or NameTaken when nothing may be registered under this name."""
+        if not re.fullmatch(NAME, name):
+            raise InvalidName(
+                "A name is 1 to 100 letters, digits, dots, underscores and hyphens, and starts with a letter or digit."
+            )
+        if cls._default_manager.filter(name=name).exists():
+            raise NameTaken(f"{name} is registered already. Choose another name.")
+
+    @property
+    def folder(self) -> Path:
+        raise NotImplementedError
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return self.folder / self.stored_name
+
+    @property
+    def size_mb(self) -> float:
+        """The size in units of 2**20 bytes, exact to a byte."""
+        return round(self.size_bytes / 2**20, 6)
+
+    def insert_with(self, incoming: IncomingFile, suffix: str = "") -> None:
+        """Insert the row and put its file in place: both, or neither. Raises NameTaken."""
+        # Never used twice, so that a delete still under way cannot take the file of a new row of this name.
+        self.stored_name = f"{self.name}-{secrets.token_hex(4)}{suffix}"
+        self.size_bytes = incoming.size_bytes
+        self.sha256 = incoming.sha256
+        try:
+            with transaction.atomic():
+                self.save(force_insert=True)
+                incoming.move_to(self.path)
+        except IntegrityError:
+            raise NameTaken(f"{self.name} is registered already. Choose another name.") from None
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+
+
+class DatasetQuerySet(models.QuerySet["Dataset"]):
+    def store(self, name: str, chunks: Iterable[bytes]) -> "Dataset":
+        """Register a dataset. Raises InvalidName, NameTaken or InvalidDataset, and then keeps nothing."""
+        Dataset.require_free(name)
+        with receive(chunks, settings.DATASETS_DIR) as incoming:
+            description = formats.describe(formats.read(incoming.path))
+            dataset = Dataset(name=name, **asdict(description))
+            dataset.insert_with(incoming, suffix=f".{description.format}")
+        return dataset
+
+
+class Dataset(StoredFile):
+    """Samples to train on, described by what the file was found to hold."""
+
+    class Labels(models.TextChoices):
+        NAMES = "names", "text classes"
+        INTEGERS = "integers", "whole numbers"
+        NUMBERS = "numbers", "real numbers"
+
+    format = models.CharField(max_length=16)
+    dimensions = models.CharField(max_length=64, help_text="Of one sample: 28x28x1 for images, 64 for rows.")
+    sample_count = models.BigIntegerField()
+    labels = models.CharField(max_length=16, choices=Labels)
+    class_count = models.BigIntegerField(null=True, blank=True, help_text="Distinct labels; none for real numbers.")
+
+    objects = DatasetQuerySet.as_manager()
+
+    class Meta(StoredFile.Meta):
+        db_table = "datasets"
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.DATASETS_DIR)
+
+
+class ModelQuerySet(models.QuerySet["Model"]):
+    def store(self, name: str, chunks: Iterable[bytes], session_id: str = "") -> "Model":
+        """Register a model, kept as bytes and opened by nobody. Raises InvalidName or NameTaken, keeping nothing.
+
+        The name of a session's model is made by the server, and may be longer than that of an upload.
+        """
+        if not session_id:
+            Model.require_free(name)
+        with receive(chunks, settings.MODELS_DIR) as incoming:
+            model = Model(name=name, session_id=session_id)
+            model.insert_with(incoming, suffix=".pt" if session_id else "")
+        return model
+
+
+class Model(StoredFile):
+    """The weights of a network: uploaded, or trained by a session."""
+
+    session_id = models.CharField(max_length=32, blank=True, help_text="The session that trained it; none: uploaded.")
+
+    objects = ModelQuerySet.as_manager()
+
+    class Meta(StoredFile.Meta):
+        db_table = "models"
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.MODELS_DIR)
+
+
+# Not an overridden delete(): the admin's bulk action and cascades do not call it.
+@receiver(post_delete, sender=Dataset)
+@receiver(post_delete, sender=Model)
+def delete_file(instance: StoredFile, using: str, **kwargs: Any) -> None:
+    transaction.on_commit(partial(instance.path.unlink, missing_ok=True), using=using)

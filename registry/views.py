@@ -1,0 +1,131 @@
+"""Datasets and models, over HTTP."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import FileResponse, Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from registry.errors import InvalidName, TooLarge
+from registry.models import NAME, Dataset, Model, StoredFile
+from registry.serializers import (
+    DatasetSerializer,
+    DeletedSerializer,
+    RegisteredModelSerializer,
+    RegisteredSerializer,
+    UploadSerializer,
+)
+
+# What a multipart body may hold beside its file.
+OVERHEAD_BYTES = 1 << 16
+
+
+def name_parameter(name: str) -> OpenApiParameter:
+    return OpenApiParameter(name, {"type": "string", "pattern": f"^{NAME}$"}, required=True, description="A free name.")
+
+
+class StoredFileViewSet(ListModelMixin, GenericViewSet[Any]):
+    """What datasets and models have in common: they are listed, and they come in as uploads."""
+
+    lookup_field = "name"
+    parser_classes = [MultiPartParser]
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        return UploadSerializer if self.action == "create" else super().get_serializer_class()
+
+    def free_name(self, parameter: str) -> str:
+        """The name to register under, as the query has it. Raises InvalidName or NameTaken before the body is read."""
+        if parameter not in self.request.query_params:
+            raise InvalidName(f"The query must say {parameter}, the name to register under.")
+        name = self.request.query_params[parameter]
+        self.get_queryset().model.require_free(name)
+        return name
+
+    def uploaded_file(self) -> UploadedFile:
+        """The one file of the body. Raises TooLarge, or what REST framework raises for a body that is none."""
+        if int(self.request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_UPLOAD_BYTES + OVERHEAD_BYTES:
+            raise TooLarge(f"A file may be {settings.MAX_UPLOAD_BYTES} bytes at most.")
+        upload = self.get_serializer(data=self.request.data)
+        upload.is_valid(raise_exception=True)
+        file: UploadedFile = upload.validated_data["file"]
+        return file
+
+    def registered(self, row: StoredFile) -> Response:
+        message = f"{type(row).__name__} {row.name} is registered."
+        return Response({"message": message, "name": row.name, "size_mb": row.size_mb})
+
+
+class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
+    queryset = Dataset.objects.all()
+    serializer_class = DatasetSerializer
+
+    @extend_schema(operation_id="list_datasets")
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Every dataset, the newest first."""
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(operation_id="get_dataset")
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One dataset."""
+        return super().retrieve(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="upload_dataset",
+        parameters=[name_parameter("dataset_name")],
+        responses=RegisteredSerializer,
+    )
+    def create(self, request: Request) -> Response:
+        """Register a dataset: csv, JSON, npy, npz, or a zip or tar.gz archive of images in one folder per class."""
+        name = self.free_name("dataset_name")
+        return self.registered(Dataset.objects.store(name, self.uploaded_file().chunks()))
+
+
+class ModelViewSet(StoredFileViewSet):
+    queryset = Model.objects.all()
+    serializer_class = RegisteredModelSerializer
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        if self.action != "download":
+            return super().perform_content_negotiation(request, force)
+        # A file is what it is, whatever the client says it accepts; only an error is rendered.
+        renderer = self.get_renderers()[0]
+        return renderer, renderer.media_type
+
+    @extend_schema(operation_id="list_models")
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Every model, the newest first."""
+        return super().list(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="upload_model",
+        parameters=[name_parameter("model_name")],
+        responses=RegisteredSerializer,
+    )
+    def create(self, request: Request) -> Response:
+        """Register a model. The file is kept as it is, and not looked into."""
+        name = self.free_name("model_name")
+        return self.registered(Model.objects.store(name, self.uploaded_file().chunks()))
+
+    @extend_schema(operation_id="download_model", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def download(self, request: Request, name: str) -> FileResponse:
+        """The model's file, byte for byte."""
+        model: Model = self.get_object()
+        try:
+            file = model.path.open("rb")
+        except FileNotFoundError:  # deleted since the row was read
+            raise Http404 from None
+        return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")
+
+    @extend_schema(operation_id="delete_model", responses=DeletedSerializer)
+    def destroy(self, request: Request, name: str) -> Response:
+        """Delete a model, row and file."""
+        self.get_object().delete()
+        return Response({"message": f"Model {name} is deleted."})
