@@ -104,6 +104,9 @@ def describe(error: Exception, request_id: str) -> Problem:
         named = ((f"{name}: " if name != UNNAMED else "", texts) for name, texts in details.items())
         message = "; ".join(name + text for name, texts in named for text in texts)
         return Problem(400, CODES[400], message, details)
+    if isinstance(error, exceptions.NotAuthenticated):
+        message = "Send an API key with the request, as Authorization: Bearer KEY or as X-API-Key: KEY."
+        return Problem(401, CODES[401], message, headers=headers(error))
     if isinstance(error, exceptions.APIException) and error.status_code in CODES:
         return Problem(error.status_code, CODES[error.status_code], str(error.detail), headers=headers(error))
     return internal_error(request_id)

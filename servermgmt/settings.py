@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import environ
+from django.urls import reverse_lazy
 
 from servermgmt.secret import read_or_create_secret_key
 from servermgmt.version import VERSION
@@ -260,4 +261,43 @@ LOGGING = {
 }
 
 # --- The admin's look -------------------------------------------------------------------------------------------
-UNFOLD = {"SITE_TITLE": "Training server", "SITE_HEADER": "Training server", "SITE_SYMBOL": "model_training"}
+UNFOLD = {
+    "SITE_TITLE": "Training server",
+    "SITE_HEADER": "Training server",
+    "SITE_SYMBOL": "model_training",
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": title,
+                "separator": True,
+                "items": [
+                    {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{table}_changelist")}
+                    for name, icon, table in pages
+                ],
+            }
+            # What is looked at most often comes first.
+            for title, pages in {
+                "Training": [
+                    ("Sessions", "model_training", "training_trainingsession"),
+                    ("Metrics", "show_chart", "training_metric"),
+                    ("Log", "notes", "training_logentry"),
+                    ("Transitions", "swap_horiz", "training_transition"),
+                ],
+                "Registry": [
+                    ("Datasets", "database", "registry_dataset"),
+                    ("Models", "neurology", "registry_model"),
+                ],
+                "Machine": [
+                    ("Samples", "monitoring", "monitoring_sample"),
+                    ("Scheduled tasks", "schedule", "django_q_schedule"),
+                    ("Failed tasks", "error", "django_q_failure"),
+                ],
+                "Access": [
+                    ("API keys", "key", "authkeys_apikey"),
+                    ("Authentication attempts", "policy", "authkeys_authlog"),
+                    ("Users", "person", "auth_user"),
+                ],
+            }.items()
+        ]
+    },
+}
