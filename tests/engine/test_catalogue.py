@@ -1,0 +1,74 @@
+"""Architectures by name, and what fits together."""
+
+from typing import Any
+
+import pytest
+
+from training.catalogue import ARCHITECTURES, TORCHVISION_NETWORKS, misfits
+from training.engine.architectures import NETWORKS, import_torchvision
+from training.spec import TrainingConfig
+
+IMAGES = {"dimensions": "8x8x1", "sample_count": 100, "labels": "integers", "class_count": 10}
+ROWS = {**IMAGES, "dimensions": "64"}
+REAL_LABELS = {"labels": "numbers", "class_count": None}
+
+
+def find_misfits(description: dict[str, Any], **changes: Any) -> dict[str, list[str]]:
+    values: dict[str, Any] = {"model_architecture": "mlp", "dataset_name": "d", "learning_rate": 0.01, "batch_size": 8}
+    return misfits(TrainingConfig(**{**values, "epochs": 1, **changes}), **description)
+
+
+def test_the_catalogue_names_torchvisions_classification_networks() -> None:
+    models = import_torchvision().models
+    assert sorted(TORCHVISION_NETWORKS) == models.list_models(module=models)
+
+
+def test_every_name_of_the_catalogue_can_be_built() -> None:
+    assert set(NETWORKS) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    ("description", "changes"),
+    [
+        (ROWS, {}),
+        (IMAGES, {}),
+        (IMAGES, {"model_architecture": "cnn", "loss_function": "bce"}),
+        (IMAGES, {"model_architecture": "resnet18", "loss_function": "mse"}),
+        ({**ROWS, "labels": "names"}, {"loss_function": "bce"}),
+        ({**ROWS, **REAL_LABELS}, {"loss_function": "mae"}),
+        ({**ROWS, "class_count": 1}, {"loss_function": "mse"}),
+        ({**ROWS, "sample_count": 2, "class_count": 2}, {"batch_size": 1}),
+    ],
+)
+def test_what_fits_has_no_misfits(description: dict[str, Any], changes: dict[str, Any]) -> None:
+    assert find_misfits(description, **changes) == {}
+
+
+@pytest.mark.parametrize(
+    ("description", "changes", "field", "hint"),
+    [
+        (ROWS, {"model_architecture": "resnet19"}, "model_architecture", "resnet18"),
+        (ROWS, {"model_architecture": "ResNet18"}, "model_architecture", "resnet18"),
+        (ROWS, {"model_architecture": "nothing like it"}, "model_architecture", "torchvision"),
+        (ROWS, {"model_architecture": "\ud800" * 100_000}, "model_architecture", "known are"),
+        (ROWS, {"model_architecture": "cnn"}, "model_architecture", "use mlp"),
+        (ROWS, {"model_architecture": "vgg16"}, "model_architecture", "use mlp"),
+        ({**ROWS, "sample_count": 1}, {}, "dataset_name", "too small"),
+        ({**ROWS, "class_count": 1}, {}, "dataset_name", "two classes"),
+        ({**ROWS, **REAL_LABELS}, {}, "loss_function", "use mse"),
+        ({**ROWS, **REAL_LABELS}, {"loss_function": "bce"}, "loss_function", "use mse"),
+        ({**ROWS, "labels": "names"}, {"loss_function": "mae"}, "loss_function", "use cross_entropy"),
+    ],
+)
+def test_a_misfit_names_its_field_and_what_to_do(
+    description: dict[str, Any], changes: dict[str, Any], field: str, hint: str
+) -> None:
+    found = find_misfits(description, **changes)
+    assert list(found) == [field]
+    assert hint in found[field][0]
+    assert len(found[field][0].encode()) < 500
+
+
+def test_every_misfit_is_named_at_once() -> None:
+    found = find_misfits({**ROWS, **REAL_LABELS, "sample_count": 1}, model_architecture="unknown")
+    assert set(found) == {"model_architecture", "dataset_name", "loss_function"}
