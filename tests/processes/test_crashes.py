@@ -2,6 +2,7 @@
 
 import hashlib
 
+import psutil
 import pytest
 
 from tests.processes.server import Server, wait_for
@@ -61,6 +62,18 @@ def test_kill_of_the_worker(server: Server) -> None:
     assert server.status(session_id)["attempt"] == 1
 
 
+def process_of_the_cluster(server: Server, role: str) -> psutil.Process:
+    """One process of django-q2's training cluster: `main`, its child `guard`, or the guard's first child, `worker`."""
+    watch = server.processes["worker"].pid
+    main = next(
+        process
+        for process in server.family()
+        if process.environ().get("Q_CLUSTER_NAME") == "training" and process.ppid() == watch
+    )
+    guard = main.children()[0]
+    return {"main": main, "guard": guard, "worker": guard.children()[0]}[role]
+
+
 @pytest.mark.parametrize("role", ["main", "guard", "worker"])
 def test_kill_of_a_process_of_the_cluster(server: Server, role: str) -> None:
     """Whichever process of django-q2's cluster dies, the watch brings it back and the session goes on."""
@@ -69,17 +82,19 @@ def test_kill_of_a_process_of_the_cluster(server: Server, role: str) -> None:
     server.start_worker()
     session_id = server.submit(epochs=EPOCHS)
     server.wait_for_epoch(session_id, 1)
-    main = next(
-        p
-        for p in server.family()
-        if p.environ().get("Q_CLUSTER_NAME") == "training" and p.ppid() == server.processes["worker"].pid
-    )
-    guard = main.children()[0]
-    victim = {"main": main, "guard": guard, "worker": guard.children()[0]}[role]
-    victim.kill()
+    process_of_the_cluster(server, role).kill()
     assert_completed(server, session_id)
-    another = server.submit(epochs=2)
-    assert server.wait_for_end(another)["state"] == "completed"
+
+
+def test_kill_of_an_idle_worker(server: Server) -> None:
+    """It can hang the cluster for good: the watch sees that work is left undone, and starts the cluster again."""
+    server.start_web()
+    server.upload_digits()
+    server.start_worker()
+    server.wait_for_end(server.submit(epochs=1))
+    process_of_the_cluster(server, "worker").kill()
+    session_id = server.submit(epochs=2)
+    assert server.wait_for_end(session_id)["state"] == "completed"
 
 
 def test_kill_of_everything(server: Server) -> None:
