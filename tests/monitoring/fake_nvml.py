@@ -1,0 +1,52 @@
+"""A machine with GPUs, played to probes.py in place of the module pynvml."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pynvml
+
+GIBIBYTE = 1 << 30
+
+
+@dataclass
+class FakeGpu:
+    """One GPU; `refuses` names the queries that end in an error."""
+
+    name: str = "Imaginary 9000"
+    usage_percent: int = 0
+    memory_used_bytes: int = 0
+    memory_total_bytes: int = 16 * GIBIBYTE
+    refuses: frozenset[str] = frozenset()
+
+
+class FakeNvml:
+    NVMLError = pynvml.NVMLError
+
+    def __init__(self, gpus: Sequence[FakeGpu]) -> None:
+        self.gpus = gpus
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:
+        return self._answer("handle", self.gpus[index])
+
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:
+        return self._answer("name", gpu).name
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:
+        return SimpleNamespace(gpu=self._answer("utilization", gpu).usage_percent, memory=0)
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:
+        self._answer("memory", gpu)
+        return SimpleNamespace(total=gpu.memory_total_bytes, used=gpu.memory_used_bytes, free=0)
+
+    @staticmethod
+    def _answer(query: str, gpu: FakeGpu) -> FakeGpu:
+        if query in gpu.refuses:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return gpu
