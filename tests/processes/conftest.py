@@ -9,8 +9,9 @@ from tests.processes.server import Server
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Indirect parameters are environment variables of its processes."""
+    server = Server(tmp_path, **getattr(request, "param", {}))
     yield server
     server.client.close()
     server.kill_everything()

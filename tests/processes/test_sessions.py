@@ -60,3 +60,19 @@ def test_a_queued_session_that_is_stopped_never_runs(running_server: Server) -> 
     server.wait_for_end(first)
     assert server.status(second)["state"] == "stopped"
     assert server.status(second)["start_time"] is None
+
+
+@pytest.mark.parametrize("server", [{"MAX_CONCURRENT_SESSIONS": "2"}], indirect=True)
+def test_two_run_at_once_and_the_third_waits(running_server: Server) -> None:
+    server = running_server
+    first, second, third = (server.submit(epochs=1000) for _ in range(3))
+    server.wait_for_epoch(first, 1)
+    server.wait_for_epoch(second, 1)
+    assert [server.status(session_id)["state"] for session_id in (first, second, third)] == [
+        "running",
+        "running",
+        "queued",
+    ]
+    server.post(f"/training/{second}/stop")
+    server.wait_for_epoch(third, 1)
+    assert server.status(first)["state"] == "running"
