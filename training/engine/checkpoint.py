@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from registry.files import fsync_folder
+
 STATE = "state.pt"
 MANIFEST = "manifest.json"
 
@@ -87,11 +89,11 @@ class CheckpointStore:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        _sync(aside)
+        fsync_folder(aside)
         # Only a damaged checkpoint, or one of the same step with the epoch still open, can be there already.
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
-        _sync(self._folder)
+        fsync_folder(self._folder)
         self._remove_all_but(step)
         return checkpoint
 
@@ -113,7 +115,7 @@ def save_weights(state: dict[str, Any], path: Path) -> str:
         aside.unlink(missing_ok=True)
         raise
     aside.replace(path)
-    _sync(path.parent)
+    fsync_folder(path.parent)
     return sha256
 
 
@@ -148,12 +150,3 @@ def _write_manifest(path: Path, checkpoint: Checkpoint) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Bring a folder's names to the disk: a rename counts only then."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
