@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
 
 DEEPEST = 32
 LONGEST_INTEGER_DIGITS = 100
@@ -26,6 +27,7 @@ class StrictJSONParser(BaseParser):
     """
 
     media_type = "application/json"
+    renderer_class = JSONRenderer  # with which the browsable API fills in its form
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -171,3 +173,13 @@ def test_an_unknown_session_is_a_404(client: APIClient, session_id: str, call: s
         answer = client.get(f"{BASE}/{session_id}/{call}")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+def test_staff_start_a_session_from_a_form_that_shows_the_fields(dataset: Dataset) -> None:
+    browser = Client()
+    browser.force_login(User.objects.create_superuser("root", password="a password of the tests"))
+    page = browser.get(f"{BASE}/start", headers={"Accept": "text/html"})
+    assert all(f"&quot;{name}&quot;" in page.text for name in ("model_architecture", "epochs", "loss_function"))
+    answer = browser.post(f"{BASE}/start", CONFIG, content_type="application/json", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+    assert TrainingSession.objects.get().transitions.get().by == "root"
