@@ -77,8 +77,9 @@ class StaffSessionAuthentication(SessionAuthentication):
 def presented_key(request: Request) -> bytes:
     """The key as it came over the wire; empty when none did. Another scheme, as a proxy may need it, is no key."""
     scheme, _, bearer = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    key = bearer.strip() if scheme.lower() == "bearer" else ""
-    header: str = key or request.META.get("HTTP_X_API_KEY", "").strip()
+    blank = " \t"  # HTTP's white space alone: a byte of a key may look like Unicode's
+    key = bearer.strip(blank) if scheme.lower() == "bearer" else ""
+    header: str = key or request.META.get("HTTP_X_API_KEY", "").strip(blank)
     return header.encode("latin-1", "backslashreplace")  # WSGI hands headers over as latin-1
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any, Protocol
 
-from training.spec import CLASSIFICATION_LOSSES, REGRESSION_LOSSES, TrainingConfig
+from training.spec import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 
 # The classification networks of torchvision 0.28, by their own names.
 TORCHVISION_NETWORKS = """
@@ -45,39 +46,52 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-def misfits(
-    config: TrainingConfig, dimensions: str, sample_count: int, labels: str, class_count: int | None
-) -> dict[str, list[str]]:
-    """What of a configuration does not fit a dataset: field → messages, empty when the session can be trained.
+class Described(Protocol):
+    """What is known of a dataset: a row of the registry or a description by registry.formats."""
 
-    The last four are those of the dataset's description: `dimensions` is "28x28x1" for images or "64" for rows,
-    `labels` is "names", "integers" or "numbers", `class_count` is None for numbers.
+    @property
+    def dimensions(self) -> str: ...  # "28x28x1" for images, "64" for rows of features
+    @property
+    def sample_count(self) -> int: ...
+    @property
+    def labels(self) -> str: ...  # "names", "integers" or "numbers"
+    @property
+    def class_count(self) -> int | None: ...  # None for numbers
+
+
+def misfits(config: Mapping[str, Any], dataset: Described | None) -> dict[str, list[str]]:
+    """What of a configuration does not fit: field → messages, empty when the session can be trained.
+
+    `config` maps fields to right values. What depends on a field that is not there, or on a dataset that is not known,
+    is left out: that has been refused already.
     """
     found: dict[str, list[str]] = {}
 
     def add(field: str, message: str) -> None:
         found.setdefault(field, []).append(message)
 
-    architecture = ARCHITECTURES.get(config.model_architecture)
-    loss = config.loss_function
-    if architecture is None:
-        add("model_architecture", _unknown(config.model_architecture))
-    elif "x" not in dimensions and not architecture.takes_rows:
+    name, loss = config.get("model_architecture"), config.get("loss_function")
+    architecture = ARCHITECTURES.get(name) if name else None
+    if name and architecture is None:
+        add("model_architecture", _unknown(name))
+    if dataset is None:
+        return found
+    if architecture and "x" not in dataset.dimensions and not architecture.takes_rows:
         add(
             "model_architecture",
-            f"{architecture.name} takes images, and this dataset holds rows of {dimensions} features; use mlp",
+            f"{architecture.name} takes images, and this dataset holds rows of {dataset.dimensions} features; use mlp",
         )
-    if sample_count < 2:
+    if dataset.sample_count < 2:
         add(
             "dataset_name",
             "the dataset is too small: training needs a sample to learn from and another to validate with",
         )
     if loss in CLASSIFICATION_LOSSES:
-        if labels == "numbers":
+        if dataset.labels == "numbers":
             add("loss_function", f"{loss} needs classes, and this dataset's labels are real numbers; use mse or mae")
-        elif class_count is None or class_count < 2:
+        elif dataset.class_count is None or dataset.class_count < 2:
             add("dataset_name", f"{loss} needs at least two classes, and this dataset's labels are all the same")
-    if loss in REGRESSION_LOSSES and labels == "names":
+    if loss in REGRESSION_LOSSES and dataset.labels == "names":
         add("loss_function", f"{loss} needs numbers, and this dataset's labels are names; use cross_entropy or bce")
     return found
 

@@ -39,16 +39,21 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
     def running(self) -> "TrainingSessionQuerySet":
         return self.filter(state=State.RUNNING).order_by("id")
 
-    def submit(self, config: TrainingConfig, by: str) -> "TrainingSession":
-        """Queue a session. Raises InvalidConfig when the dataset is unknown or does not fit the configuration."""
-        dataset = Dataset.objects.filter(name=config.dataset_name).first()
-        if dataset is None:
-            raise InvalidConfig(
-                {"dataset_name": [f"dataset_name: no dataset is registered as {config.dataset_name!r}"]}
-            )
-        errors = misfits(config, dataset.dimensions, dataset.sample_count, dataset.labels, dataset.class_count)
-        if errors:
+    def submit(self, data: object, by: str) -> "TrainingSession":
+        """Queue a session with the configuration that somebody sent.
+
+        Raises InvalidConfig, which names every field that is wrong or does not fit the dataset.
+        """
+        values, errors = TrainingConfig.check(data, settings.TRAINING_LIMITS)
+        dataset = None
+        if name := values.get("dataset_name"):
+            dataset = Dataset.objects.filter(name=name).first()
+            if dataset is None:
+                errors["dataset_name"] = [f"dataset_name: no dataset is registered as {name!r}"]
+        errors |= misfits(values, dataset)
+        if errors or dataset is None:
             raise InvalidConfig(errors)
+        config = TrainingConfig(**values)
         with transaction.atomic():
             session = self.create(session_id=new_session_id(), config=config.as_dict(), dataset=dataset)
             session.transitions.create(from_state="", to_state=State.QUEUED, by=by, reason="submitted")

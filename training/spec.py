@@ -57,30 +57,28 @@ class TrainingConfig:
     )
 
     @classmethod
-    def parse(cls, data: object, limits: Limits) -> Self:
-        """Check what a client sent and fill in the defaults.
+    def check(cls, data: object, limits: Limits) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """The values that are right, defaults included, and for every wrong field what is wrong with it.
 
-        Raises InvalidConfig, which names every wrong field: missing, unknown, of the wrong type (`true` and
-        `"0.1"` are no numbers), or outside `limits`.
+        Wrong is what is missing, unknown, of the wrong type (`true` and `"0.1"` are no numbers), or outside `limits`.
         """
         if not isinstance(data, Mapping):
-            raise InvalidConfig({"non_field_errors": ["the configuration must be a JSON object"]})
+            return {}, {"non_field_errors": ["the configuration must be a JSON object"]}
         fields = {f.name: f for f in dataclasses.fields(cls)}
         errors = {str(name): [f"{name} is not a known field"] for name in data if name not in fields}
         values: dict[str, Any] = {}
         for name, rule in fields.items():
-            if name not in data:
-                if rule.default is dataclasses.MISSING:
-                    errors[name] = [f"{name} is required"]
-                continue
-            problem = _problem(rule, data[name], getattr(limits, name, None))
+            if name in data:
+                problem = _problem(rule, data[name], getattr(limits, name, None))
+                value = data[name]
+            else:
+                problem = f"{name} is required" if rule.default is dataclasses.MISSING else None
+                value = rule.default
             if problem:
                 errors[name] = [problem]
             else:
-                values[name] = float(data[name]) if rule.type is float else data[name]
-        if errors:
-            raise InvalidConfig(errors)
-        return cls(**values)
+                values[name] = float(value) if rule.type is float else value
+        return values, errors
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as JSON knows it, every default filled in."""

@@ -63,8 +63,6 @@ class Supervisor:
         return not self.session.has_ended
 
     def trainer_lives(self) -> bool:
-        if self.process is not None:
-            self.process.poll()  # reaps it
         return Lock.is_held(self.directory.lock)
 
     def pass_on_stop(self) -> None:
@@ -82,6 +80,8 @@ class Supervisor:
 
     def conclude_attempt(self) -> None:
         """The trainer is gone: say what that means for the session, or start the next attempt."""
+        if self.process is not None:
+            self.process.wait()  # its lock is free a moment before its exit status can be read
         end = last_event(self.directory.events)
         if end is None or end["event"] != "end" or end["attempt"] != self.session.attempt:
             self.conclude_death()

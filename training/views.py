@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -21,7 +20,6 @@ from training.serializers import (
     StatusSerializer,
     SubmittedSerializer,
 )
-from training.spec import TrainingConfig
 
 SESSION_ID = OpenApiParameter("session_id", str, OpenApiParameter.PATH, description="sess_ and 12 hex digits")
 
@@ -42,8 +40,7 @@ class SessionViewSet(GenericViewSet[Any]):
     @action(detail=False, methods=["post"])
     def start(self, request: Request) -> Response:
         """Queue a session; it starts by itself when a place is free."""
-        config = TrainingConfig.parse(request.data, settings.TRAINING_LIMITS)
-        session = TrainingSession.objects.submit(config, by=str(request.user))
+        session = TrainingSession.objects.submit(request.data, by=str(request.user))
         return Response(SubmittedSerializer(session).data)
 
     @extend_schema(request=None, responses=MessageSerializer)

@@ -9,7 +9,6 @@ import pytest
 
 from registry.models import Dataset
 from training.models import TrainingSession
-from training.spec import Limits, TrainingConfig
 
 MakeSession = Callable[..., TrainingSession]
 
@@ -36,7 +35,7 @@ def dataset(db: None) -> Dataset:
 def make_session(dataset: Dataset) -> MakeSession:
     def make(config: dict[str, Any] | None = None, **columns: Any) -> TrainingSession:
         """A session as if it had come to be in this state by itself."""
-        session = TrainingSession.objects.submit(TrainingConfig.parse(CONFIG | (config or {}), Limits()), by="test")
+        session = TrainingSession.objects.submit(CONFIG | (config or {}), by="test")
         session.transitions.all().delete()
         TrainingSession.objects.filter(pk=session.pk).update(**columns)
         session.refresh_from_db()

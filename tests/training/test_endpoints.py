@@ -44,6 +44,10 @@ def test_a_start_queues_and_says_so(client: APIClient, dataset: Dataset) -> None
 REFUSED = [
     ({"learning_rate": True}, {"learning_rate"}),
     ({"learning_rate": "0.1", "epochs": 0, "batch_size": 1.5}, {"learning_rate", "epochs", "batch_size"}),
+    (
+        {"epochs": 0, "dataset_name": "unknown", "model_architecture": "?"},
+        {"epochs", "dataset_name", "model_architecture"},
+    ),
     ({"dataset_name": "unknown"}, {"dataset_name"}),
     ({"dataset_name": "tiny\n"}, {"dataset_name"}),
     ({"model_architecture": "gpt-9"}, {"model_architecture"}),

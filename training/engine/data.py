@@ -57,10 +57,7 @@ class TrainingData:
         Raises TrainingFailure (bad_dataset).
         """
         contents = _read(spec.dataset)
-        description = formats.describe(contents)
-        problems = misfits(
-            spec.config, description.dimensions, description.sample_count, description.labels, description.class_count
-        )
+        problems = misfits(spec.config.as_dict(), formats.describe(contents))
         if problems:
             raise _bad(spec.dataset, "; ".join(message for messages in problems.values() for message in messages))
         x, labels, train_count = contents.x, contents.y, None

@@ -4,7 +4,6 @@ import dataclasses
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
@@ -30,8 +29,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         data = {rule.name: options[rule.name] for rule in dataclasses.fields(TrainingConfig)}
         try:
-            config = TrainingConfig.parse(data, settings.TRAINING_LIMITS)
-            session = TrainingSession.objects.submit(config, by="command line")
+            session = TrainingSession.objects.submit(data, by="command line")
         except InvalidConfig as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(session.session_id)
