@@ -1,0 +1,98 @@
+"""Configurations: what is refused, and what is filled in."""
+
+from typing import Any
+
+import pytest
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from tests.properties.api import ROOT, Api
+from tests.properties.inputs import FITTING, OPTIMIZERS, configs, texts
+from tests.properties.rules import for_all
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("datasets")]
+
+MISSING = object()  # the field is left out
+
+no_number: st.SearchStrategy[Any] = st.sampled_from([True, False, None, "0.1", "8", [], [1], {}])
+no_string: st.SearchStrategy[Any] = st.sampled_from([True, None, 0, 1.5, [], ["adam"], {}])
+beyond = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**50), 10**50)
+fractions = st.integers(1, 255).map(lambda number: number + 0.5)
+
+
+def not_between(lowest: float, highest: float) -> st.SearchStrategy[Any]:
+    return beyond.filter(lambda value: not lowest <= value <= highest)
+
+
+def not_among(words: list[str]) -> st.SearchStrategy[Any]:
+    near_misses = st.sampled_from([*(word.upper() for word in words), *(f" {word}" for word in words), ""])
+    return near_misses | st.text().filter(lambda text: text not in words)
+
+
+# For each field, the values with which a configuration that was good is wrong.
+WRONG: dict[str, st.SearchStrategy[Any]] = {
+    "model_architecture": no_string | not_among(["mlp", "cnn"]) | st.just(MISSING),
+    "dataset_name": no_string | not_among(sorted(FITTING)) | st.just(MISSING),
+    "learning_rate": no_number | not_between(0.0001, 1.0) | st.just(MISSING),
+    "batch_size": no_number | fractions | not_between(1, 256) | st.just(MISSING),
+    "epochs": no_number | fractions | not_between(1, 1000) | st.just(MISSING),
+    "optimizer": no_string | not_among(OPTIMIZERS),
+    "loss_function": no_string | not_among(["cross_entropy", "mse", "mae", "bce"]),
+}
+wrong_fields = st.lists(st.sampled_from(sorted(WRONG)), unique=True, max_size=len(WRONG)).flatmap(
+    lambda fields: st.fixed_dictionaries({field: WRONG[field] for field in fields})
+)
+unknown_fields = st.dictionaries(texts().filter(lambda name: name not in WRONG), st.none() | st.integers(), max_size=2)
+# For each dataset, the values that are right by themselves and do not fit it.
+MISFITS: dict[str, dict[str, list[str]]] = {
+    "rows": {"model_architecture": ["cnn", "resnet18"]},
+    "pictures": {"loss_function": ["mse", "mae"]},
+    "measures": {"model_architecture": ["cnn", "vgg16"], "loss_function": ["cross_entropy", "bce"]},
+}
+
+
+@st.composite
+def wrong_configs(draw: st.DrawFn) -> tuple[dict[str, Any], set[str]]:
+    """A configuration, and the names of the fields that are wrong with it: at least one."""
+    config = draw(configs())
+    misfitting = draw(st.sets(st.sampled_from(sorted(MISFITS[config["dataset_name"]]))))
+    changes = {field: draw(st.sampled_from(MISFITS[config["dataset_name"]][field])) for field in misfitting}
+    wrong = draw(wrong_fields) | draw(unknown_fields)
+    # What fits a dataset can be said only where there is one.
+    misfitting = set() if "dataset_name" in wrong else misfitting
+    assume(wrong or misfitting)
+    sent = config | changes | wrong
+    return {field: value for field, value in sent.items() if value is not MISSING}, {*wrong, *misfitting}
+
+
+@for_all(case=wrong_configs())
+def test_property_19_an_invalid_configuration_is_a_400_that_names_each_wrong_field(
+    api: Api, case: tuple[dict[str, Any], set[str]]
+) -> None:
+    config, wrong = case
+
+    answer = api.client.post(f"{ROOT}/training/start", config, format="json")
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "INVALID_CONFIG"
+    assert set(error["details"]) == wrong
+    assert all(messages and all(messages) for messages in error["details"].values())
+    assert api.get("/training/sessions") == []
+
+
+DEFAULTS = {"optimizer": "adam", "loss_function": "cross_entropy"}
+classification = configs(datasets=("rows", "pictures"))
+
+
+@for_all(config=classification, omitted=st.sets(st.sampled_from(sorted(DEFAULTS))))
+def test_property_20_omitted_options_take_their_documented_defaults(
+    api: Api, config: dict[str, Any], omitted: set[str]
+) -> None:
+    sent = {field: value for field, value in config.items() if field not in omitted}
+
+    session_id = api.start(sent)
+
+    expected = DEFAULTS | sent
+    for path in ("/training/sessions", "/training/queue"):
+        assert {entry["session_id"]: entry["config"] for entry in api.get(path)} == {session_id: expected}
