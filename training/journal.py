@@ -60,6 +60,13 @@ class SessionDirectory:
     def weights(self) -> Path:
         return self.root / "weights"
 
+    def journal_size_bytes(self) -> int:
+        """0 while there is no journal."""
+        try:
+            return self.events.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def create(self) -> None:
         """Make the directory and its folders; harmless when they are there."""
         for folder in (self.root, self.checkpoints, self.weights):
@@ -134,8 +141,8 @@ def now() -> str:
 class JournalWriter:
     """Appends events to a journal, each a JSON object on a line of its own, each carrying the attempt that wrote it.
 
-    An event is with the kernel when the method returns, so it survives the death of the process; `durable`
-    ones are on the disk, so they survive the death of the machine.
+    An event is with the kernel when the method returns, so it survives the death of the process. What survives the
+    death of the machine is what was there at the last `sync`.
     """
 
     def __init__(self, path: Path, attempt: int) -> None:
@@ -149,13 +156,15 @@ class JournalWriter:
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")
 
-    def _append(self, event: str, fields: Mapping[str, Any], durable: bool = False) -> None:
+    def _append(self, event: str, fields: Mapping[str, Any]) -> None:
         record = {"event": event, "attempt": self._attempt, "at": now(), **fields}
         line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         while line:
             line = line[os.write(self._descriptor, line) :]
-        if durable:
-            os.fsync(self._descriptor)
+
+    def sync(self) -> None:
+        """Bring the journal to the disk: before a checkpoint, so that none knows of an epoch that is missing here."""
+        os.fsync(self._descriptor)
 
     def start(self, pid: int, resumed_from: str | None) -> None:
         """The trainer lives; `resumed_from` names the checkpoint it goes on from."""
@@ -168,9 +177,9 @@ class JournalWriter:
     def epoch(
         self, epoch: int, loss: float | None, accuracy: float | None, val_loss: float | None, val_accuracy: float | None
     ) -> None:
-        """An epoch is complete. Written before the checkpoint that contains it, so that no epoch is ever missing."""
+        """An epoch is complete. Written before the checkpoint that contains it."""
         metrics = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy}
-        self._append("epoch", {"epoch": epoch, **metrics}, durable=True)
+        self._append("epoch", {"epoch": epoch, **metrics})
 
     def checkpoint(self, name: str, epoch: int, step: int, size_bytes: int, sha256: str) -> None:
         """A checkpoint is whole, hashed and under its name. `epoch` and `step` count what is complete in it."""
@@ -189,7 +198,8 @@ class JournalWriter:
     ) -> None:
         """The last event of an attempt that ended by itself. `weights` is a file name inside weights/."""
         fields = {"ending": ending, "weights": weights, "sha256": sha256}
-        self._append("end", {**fields, "failure_code": failure_code, "error_message": error_message}, durable=True)
+        self._append("end", {**fields, "failure_code": failure_code, "error_message": error_message})
+        self.sync()
 
     def close(self) -> None:
         os.close(self._descriptor)

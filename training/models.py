@@ -194,7 +194,10 @@ class TrainingSession(models.Model):
     def begin_attempt(self) -> None:
         """Count a new life of the trainer. Raises IllegalTransition when the session is not this caller's any more."""
         row = TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING, attempt=self.attempt)
-        if not row.update(attempt=F("attempt") + 1):
+        # A machine that lost its power may have lost the end of a journal that was read already. All that is left of
+        # it is stored then, and what the new attempt writes is read from there.
+        offset = min(self.journal_offset, self.directory.journal_size_bytes())
+        if not row.update(attempt=F("attempt") + 1, journal_offset=offset):
             self.refresh_from_db()
             raise IllegalTransition(self, "started")
         self.refresh_from_db()

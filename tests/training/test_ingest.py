@@ -1,5 +1,7 @@
 """Journal to rows: each event once, whatever crashes and whoever reads beside us."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,6 +64,24 @@ def test_a_read_that_breaks_stores_nothing(make_session: MakeSession) -> None:
         ingest(session)
     assert not session.log_entries.exists()
     assert TrainingSession.objects.get().journal_offset == 0
+
+
+def test_a_journal_that_lost_its_end_with_the_power_is_read_on(make_session: MakeSession) -> None:
+    session = make_session(state=State.RUNNING)
+    session.directory.create()
+    writer = JournalWriter(session.directory.events, 1)
+    for number in range(3):
+        writer.log("INFO", f"line {number}")
+    writer.close()
+    ingest(session)
+    os.truncate(session.directory.events, session.directory.journal_size_bytes() - 100)  # the last line and some
+
+    session.begin_attempt()
+    writer = JournalWriter(session.directory.events, session.attempt)
+    writer.log("INFO", "line 3")
+    writer.close()
+    ingest(session)
+    assert [entry.message for entry in session.log_entries.all()] == [f"line {number}" for number in range(4)]
 
 
 def test_a_session_without_a_journal_has_nothing_to_read(make_session: MakeSession) -> None:

@@ -32,7 +32,7 @@ class Objective(Protocol):
         """The mean loss of a batch, a scalar."""
 
     def sums(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """What to add up over the batches: (sum_count,) float64."""
+        """What to add up over the batches: (sum_count,), int64 or float64."""
 
     def metrics(self, mean_loss: float, sums: list[float], count: int) -> Metrics:
         """The metrics of `count` samples from their mean loss and their sums."""
@@ -56,7 +56,7 @@ class Classification:
         return self._loss(outputs, targets)
 
     def sums(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs.argmax(1) == targets).sum(dtype=torch.float64).reshape(1)
+        return (outputs.argmax(1) == targets).count_nonzero().reshape(1)
 
     def metrics(self, mean_loss: float, sums: list[float], count: int) -> Metrics:
         return Metrics(mean_loss, sums[0] / count)
@@ -103,13 +103,15 @@ class Tally:
     def __init__(self, objective: Objective, device: torch.device) -> None:
         self._objective = objective
         self._sums = torch.zeros(1 + objective.sum_count, dtype=torch.float64, device=device)
+        # Views, made once: this is done in every step.
+        self._loss_sum, self._other_sums = self._sums[0], self._sums[1:]
         self._count = 0
 
     @torch.no_grad()
     def add(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
         """Add one batch with its mean loss."""
-        self._sums[0] += loss.detach() * len(targets)
-        self._sums[1:] += self._objective.sums(outputs.detach(), targets)
+        self._loss_sum.add_(loss, alpha=len(targets))
+        self._other_sums.add_(self._objective.sums(outputs, targets))
         self._count += len(targets)
 
     def metrics(self) -> Metrics:

@@ -75,7 +75,8 @@ class Trainer:
         data = TrainingData.load(spec)
         self.model, self.objective = self._build(data)
         self.data = data.to(self.device)
-        self.optimizer = OPTIMIZERS[self.config.optimizer](self.model.parameters(), self.config.learning_rate)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = OPTIMIZERS[self.config.optimizer](self.parameters, self.config.learning_rate)
         self.progress = Progress()
         self.tally = Tally(self.objective, self.device)
         # All that has state and changes: a resumed training is exact because nothing is missing here.
@@ -120,7 +121,8 @@ class Trainer:
         samples, targets = self.data.batch(rows, self.device)
         outputs = self.model(samples)
         loss = self.objective.loss(outputs, targets)
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None  # what zero_grad() does, without its bookkeeping in each step
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.tally.add(outputs, targets, loss)
@@ -160,6 +162,7 @@ class Trainer:
         """Save all that resuming needs. A state that has come to nothing must not replace a good one."""
         if self.progress.batch:
             self._require_finite(self.tally.metrics().loss)
+        self.journal.sync()
         state = {name: part.state_dict() for name, part in self.parts.items()}
         saved = self.store.save(state, self.progress.epoch, self.progress.step)
         self.journal.checkpoint(saved.name, saved.epoch, saved.step, saved.size_bytes, saved.sha256)
