@@ -3,12 +3,15 @@
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
+UNFINISHED = ".part"
+ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class IncomingFile:
 def receive(chunks: Iterable[bytes], folder: Path) -> Iterator[IncomingFile]:
     """Write chunks to a file aside in `folder`. What has not been moved away by the end of the block is gone."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".{secrets.token_hex(8)}.part"
+    path = folder / f".{secrets.token_hex(8)}{UNFINISHED}"
     digest = hashlib.sha256()
     try:
         with path.open("xb") as file:
@@ -41,6 +44,20 @@ def receive(chunks: Iterable[bytes], folder: Path) -> Iterator[IncomingFile]:
         yield IncomingFile(path, path.stat().st_size, digest.hexdigest())
     finally:
         path.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, suffix: str = UNFINISHED) -> int:
+    """Delete what a killed process left in the middle of receiving; returns how many files went.
+
+    A file that was written to lately is somebody's who still lives.
+    """
+    oldest = time.time() - ABANDONED_AFTER_SECONDS
+    removed = 0
+    for path in folder.glob(f"*{suffix}"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

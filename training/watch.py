@@ -32,6 +32,12 @@ HEALTHY_AFTER_SECONDS = 60.0
 # Runners of Procfiles kill what has not ended five seconds after they asked.
 STOP_SECONDS = 4.0
 
+# What the default cluster does every hour.
+CHORES = {
+    "clean up ended sessions": "training.tasks.clean_up_ended_sessions",
+    "remove unfinished uploads": "registry.tasks.remove_unfinished_uploads",
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -179,8 +185,6 @@ class Watch:
 
 
 def schedule_chores() -> None:
-    """Make sure that the default cluster does the regular chores; a change by hand in the admin stays."""
-    Schedule.objects.get_or_create(
-        name="clean up ended sessions",
-        defaults={"func": "training.tasks.clean_up_ended_sessions", "schedule_type": Schedule.HOURLY},
-    )
+    """Make sure that the default cluster does the hourly chores; a change by hand in the admin stays."""
+    for name, function in CHORES.items():
+        Schedule.objects.get_or_create(name=name, defaults={"func": function, "schedule_type": Schedule.HOURLY})
