@@ -5,6 +5,7 @@ holds the lock is alive: the descriptor is opened by the supervisor, handed to t
 the kernel when the trainer's process is gone, however it went.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -67,6 +68,17 @@ class SessionDirectory:
         except FileNotFoundError:
             return 0
 
+    def trainer_lives(self) -> bool:
+        return Lock.is_held(self.lock)
+
+    def signal_trainer(self, number: int) -> None:
+        """Send a signal to the living trainer; where none lives, nothing happens."""
+        pid = Lock.read_pid(self.lock)
+        # Its pid stands in the lock soon after it is spawned, and means it as long as the lock is held.
+        if pid is not None and self.trainer_lives():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def create(self) -> None:
         """Make the directory and its folders; harmless when they are there."""
         for folder in (self.root, self.checkpoints, self.weights):
@@ -94,6 +106,7 @@ class Lock:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise AlreadyLocked(str(path)) from None
             raise
+        os.ftruncate(descriptor, 0)  # whoever held it before is gone, and its pid may be another's by now
         return cls(descriptor)
 
     @staticmethod
@@ -109,7 +122,6 @@ class Lock:
 
     def write_pid(self, pid: int) -> None:
         """Say who holds the lock: one decimal line."""
-        os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
 
     @staticmethod

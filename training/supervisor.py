@@ -1,6 +1,5 @@
 """One trainer, start to end: spawns or adopts it, reads its journal, passes wishes on, and says how it ended."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -20,8 +19,6 @@ from training.spec import DatasetFile, SessionSpec
 POLL_SECONDS = 0.1
 # The trainer runs code for its owner: the server's own secrets are none of its business.
 SERVER_SECRETS = frozenset({"SECRET_KEY", "API_KEYS", leash.VARIABLE})
-
-logger = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -53,7 +50,7 @@ class Supervisor:
         if self.session.has_ended:
             return False
         # Asked before reading: what a trainer wrote before it died is then read in full.
-        trainer_lives = self.trainer_lives()
+        trainer_lives = self.directory.trainer_lives()
         while ingest(self.session):
             pass
         if trainer_lives:
@@ -62,21 +59,15 @@ class Supervisor:
             self.conclude_attempt()
         return not self.session.has_ended
 
-    def trainer_lives(self) -> bool:
-        return Lock.is_held(self.directory.lock)
-
     def pass_on_stop(self) -> None:
         """Ask the trainer to finish its step and save; after the grace, end it."""
         if self.session.stop_requested_at is None:
             return
         if self.stop_passed_on_at is None:
-            self.signal_trainer(signal.SIGTERM)
+            self.directory.signal_trainer(signal.SIGTERM)
             self.stop_passed_on_at = time.monotonic()
         elif time.monotonic() - self.stop_passed_on_at > settings.STOP_GRACE_SECONDS:
-            self.signal_trainer(signal.SIGKILL)
-
-    def signal_trainer(self, number: signal.Signals) -> None:
-        signal_trainer(self.session, number)
+            self.directory.signal_trainer(signal.SIGKILL)
 
     def conclude_attempt(self) -> None:
         """The trainer is gone: say what that means for the session, or start the next attempt."""
@@ -186,15 +177,3 @@ class Supervisor:
             device=settings.TRAINING_DEVICE,
             checkpoint_every_seconds=settings.CHECKPOINT_EVERY_SECONDS,
         )
-
-
-def signal_trainer(session: TrainingSession, number: signal.Signals) -> None:
-    """Send a signal to the living trainer of a session; to a dead one, nothing."""
-    path = session.directory.lock
-    pid = Lock.read_pid(path)
-    # Its pid stands in the lock before it runs, and means it as long as the lock is held.
-    if pid is not None and Lock.is_held(path):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            logger.info("The trainer of %s ended by itself.", session)

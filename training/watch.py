@@ -17,10 +17,8 @@ from django.db import DatabaseError
 from django_q.models import Schedule
 
 from training import bell, leash
-from training.journal import Lock
 from training.models import TrainingSession
 from training.recovery import work_waits
-from training.supervisor import signal_trainer
 
 TURN_SECONDS = 0.25
 RING_EVERY_SECONDS = 2.0
@@ -173,11 +171,11 @@ class Watch:
     def interrupt_trainers(self) -> None:
         """Ask every trainer to save and end; its session goes on when a worker runs again."""
         for session in TrainingSession.objects.running():
-            signal_trainer(session, signal.SIGTERM)
+            session.directory.signal_trainer(signal.SIGTERM)
 
     def await_trainers(self, deadline: float) -> None:
         for session in TrainingSession.objects.running():
-            while Lock.is_held(session.directory.lock):
+            while session.directory.trainer_lives():
                 if time.monotonic() > deadline:
                     logger.warning("The trainer of %s is still saving; it ends by itself.", session)
                     break
