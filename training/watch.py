@@ -17,6 +17,7 @@ from django.db import DatabaseError
 from django_q.models import Schedule
 
 from training import bell, leash
+from training.journal import JournalWriter
 from training.models import TrainingSession
 from training.recovery import work_waits
 
@@ -166,20 +167,29 @@ class Watch:
         for cluster in self.clusters:
             cluster.kill()
         if self.stop_trainers:
-            self.await_trainers(deadline)
+            for session in TrainingSession.objects.running():
+                self.see_trainer_end(session, deadline)
 
     def interrupt_trainers(self) -> None:
         """Ask every trainer to save and end; its session goes on when a worker runs again."""
         for session in TrainingSession.objects.running():
             session.directory.signal_trainer(signal.SIGTERM)
 
-    def await_trainers(self, deadline: float) -> None:
-        for session in TrainingSession.objects.running():
-            while session.directory.trainer_lives():
-                if time.monotonic() > deadline:
-                    logger.warning("The trainer of %s is still saving; it ends by itself.", session)
-                    break
-                time.sleep(0.05)
+    def see_trainer_end(self, session: TrainingSession, deadline: float) -> None:
+        """Wait for a trainer until the deadline, then end it: its session goes on from its newest checkpoint."""
+        directory = session.directory
+        while directory.trainer_lives() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not directory.trainer_lives():
+            return
+        logger.warning("The trainer of %s did not save in time; it is ended.", session)
+        directory.signal_trainer(signal.SIGKILL)
+        while directory.trainer_lives():
+            time.sleep(0.01)
+        # In its place, so that its death is not counted as a crash.
+        journal = JournalWriter(directory.events, session.attempt)
+        journal.end("interrupted")
+        journal.close()
 
 
 def schedule_chores() -> None:

@@ -142,6 +142,23 @@ def test_a_worker_that_stops_its_trainers_leaves_nothing_behind(server: Server) 
     assert server.wait_for_end(session_id)["state"] == "stopped"
 
 
+def test_a_trainer_that_does_not_end_in_time_is_ended_and_its_session_goes_on(server: Server) -> None:
+    server.start_web()
+    server.upload_digits()
+    server.start_worker("--stop-trainers")
+    session_id = server.submit(epochs=EPOCHS)
+    server.wait_for_epoch(session_id, 1)
+    (trainer,) = server.trainers()
+    trainer.suspend()  # it hears nothing
+    assert server.stop("worker", seconds=8) == 0
+    assert not server.trainers()
+    server.start_worker()
+    assert_completed(server, session_id)
+    assert server.status(session_id)["attempt"] == 2
+    # Nobody calls that a crash: three in a row would end the session as failed.
+    assert not [entry for entry in server.get(f"/training/{session_id}/logs?limit=1000") if "died" in entry["message"]]
+
+
 def test_a_second_worker_on_the_same_data_is_refused(server: Server) -> None:
     server.start_web()
     server.start_worker()
