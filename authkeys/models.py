@@ -71,10 +71,6 @@ class APIKey(models.Model):
             return Reason.EXPIRED
         return None
 
-    @property
-    def is_usable(self) -> bool:
-        return self.refusal is None
-
     def revoke(self) -> bool:
         """Close the key for good; False when somebody did before."""
         return bool(APIKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now()))

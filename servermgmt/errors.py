@@ -154,15 +154,8 @@ def answer(problem: Problem) -> JsonResponse:
     return JsonResponse(problem.body(), status=problem.status)
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return answer(describe(exception, ""))
-
-
-def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return answer(describe(exception, ""))
-
-
-def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+def refusal(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Django's 400, 403 and 404."""
     return answer(describe(exception, ""))
 
 

@@ -24,7 +24,5 @@ urlpatterns = [
     re_path(r"^[\s\S]*$", UnknownPathView.as_view()),  # [\s\S] because a dot leaves out line breaks
 ]
 
-handler400 = "servermgmt.errors.bad_request"
-handler403 = "servermgmt.errors.forbidden"
-handler404 = "servermgmt.errors.not_found"
+handler400 = handler403 = handler404 = "servermgmt.errors.refusal"
 handler500 = "servermgmt.errors.server_error"

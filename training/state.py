@@ -21,8 +21,3 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.FAILED: frozenset(),
     State.STOPPED: frozenset(),
 }
-
-
-def origins(target: State) -> list[State]:
-    """The states from which `target` may be reached."""
-    return [state for state, targets in TRANSITIONS.items() if target in targets]

@@ -70,7 +70,7 @@ def test_the_action_revokes_the_selected_keys(browser: Client) -> None:
 
     row.refresh_from_db()
     other.refresh_from_db()
-    assert (row.is_usable, other.is_usable) == (False, True)
+    assert (row.refusal is None, other.refusal is None) == (False, True)
     assert "revoked" in browser.get(reverse("admin:authkeys_apikey_changelist")).content.decode()
 
 

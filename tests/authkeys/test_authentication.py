@@ -106,7 +106,7 @@ def test_an_expired_key_opens_nothing(stranger: APIClient, life: timedelta, stat
     row, clear = APIKey.objects.create_key("short", timezone.now() + life)
 
     assert stranger.get(CLOSED, HTTP_X_API_KEY=clear).status_code == status
-    assert row.is_usable is (status == 404)
+    assert (row.refusal is None) is (status == 404)
 
 
 def test_every_bad_key_gets_the_same_answer(stranger: APIClient, key: str) -> None:

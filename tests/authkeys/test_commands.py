@@ -56,7 +56,7 @@ def test_revokeapikey_takes_the_name() -> None:
     run("revokeapikey", "robot")
 
     row.refresh_from_db()
-    assert not row.is_usable
+    assert row.refusal is not None
 
 
 def test_revokeapikey_takes_the_prefix_and_leaves_the_others() -> None:
@@ -67,7 +67,7 @@ def test_revokeapikey_takes_the_prefix_and_leaves_the_others() -> None:
 
     row.refresh_from_db()
     other.refresh_from_db()
-    assert (row.is_usable, other.is_usable) == (False, True)
+    assert (row.refusal is None, other.refusal is None) == (False, True)
 
 
 def test_revokeapikey_does_not_guess_between_several() -> None:
@@ -77,7 +77,7 @@ def test_revokeapikey_does_not_guess_between_several() -> None:
     with pytest.raises(CommandError, match=first.prefix):
         run("revokeapikey", "robot")
 
-    assert all(row.is_usable for row in APIKey.objects.all())
+    assert all(row.refusal is None for row in APIKey.objects.all())
 
 
 def test_revokeapikey_says_when_there_is_none() -> None:

@@ -30,7 +30,5 @@ urlpatterns: list[Any] = [
     path("echo", EchoView.as_view()),
     path("plain", fail_outside_of_rest_framework),
 ]
-handler400 = "servermgmt.errors.bad_request"
-handler403 = "servermgmt.errors.forbidden"
-handler404 = "servermgmt.errors.not_found"
+handler400 = handler403 = handler404 = "servermgmt.errors.refusal"
 handler500 = "servermgmt.errors.server_error"

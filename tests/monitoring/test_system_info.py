@@ -7,23 +7,10 @@ from rest_framework.test import APIClient
 
 from monitoring import probes
 from monitoring.models import Sample
+from tests.contract import SYSTEM_INFO_FIELDS
 from tests.monitoring.fake_nvml import GIBIBYTE, FakeGpu, FakeNvml
 
 pytestmark = pytest.mark.django_db
-
-FIELDS = {
-    "cpu_usage_percent",
-    "memory_used_mb",
-    "memory_total_mb",
-    "memory_percent",
-    "disk_free_gb",
-    "disk_total_gb",
-    "gpu_available",
-    "gpu_usage_percent",
-    "gpu_memory_used_mb",
-    "gpu_memory_total_mb",
-    "timestamp",
-}
 
 
 def test_without_a_gpu_the_gpu_figures_are_null_and_all_others_are_live(
@@ -34,7 +21,7 @@ def test_without_a_gpu_the_gpu_figures_are_null_and_all_others_are_live(
     response = client.get("/api/v1/system/info")
     assert response.status_code == 200
     info = response.json()
-    assert set(info) == FIELDS
+    assert set(info) == SYSTEM_INFO_FIELDS
     assert info["gpu_available"] is False
     assert info["gpu_usage_percent"] is info["gpu_memory_used_mb"] is info["gpu_memory_total_mb"] is None
     assert 0 <= info["cpu_usage_percent"] <= 100
