@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from training.engine.architectures import build_model
+from training.engine.architectures import DataShape, build_model, catalogue
 from training.engine.data import TrainingData
 from training.engine.trainer import Trainer
 from training.journal import JournalWriter, SessionDirectory
@@ -53,14 +53,15 @@ class Case:
             learning_rate=0.001,
             batch_size=self.batch_size,
             epochs=epochs,
+            seed=0,
+            num_threads=NUM_THREADS,
+            device="cpu",
+            checkpoint_every_seconds=60,
         )
         return SessionSpec(
             session_id="sess_000000000000",
             config=config,
             dataset=self.dataset,
-            seed=0,
-            num_threads=NUM_THREADS,
-            device="cpu",
         )
 
     def epochs(self, data: TrainingData) -> int:
@@ -71,8 +72,13 @@ def build(case: Case, data: TrainingData) -> nn.Module:
     """The engine's own network, freshly initialised."""
     torch.manual_seed(0)
     assert data.class_names is not None
-    outputs = len(data.class_names)
-    model = build_model(case.architecture, data.sample_shape, outputs, data.input_moments(), None, case.batch_size)
+    shape = DataShape(
+        kind="images" if data.holds_images else "rows",
+        sample_shape=data.sample_shape,
+        output_count=len(data.class_names),
+        largest_batch=case.batch_size,
+    )
+    model = build_model(case.architecture, {}, shape, data.input_moments(), None)
     return model.to(memory_format=torch.channels_last) if data.holds_images else model  # type: ignore[call-overload]
 
 
@@ -187,7 +193,7 @@ def main() -> None:
 
 
 def report(case: Case, rounds: int) -> None:
-    data = TrainingData.load(case.spec(epochs=1))
+    data = TrainingData.load(case.spec(epochs=1), catalogue())
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for _ in range(rounds + 1):
         for name, contender in CONTENDERS.items():

@@ -206,6 +206,7 @@ TRAINING_LIMITS = Limits(
     epochs=number_range("EPOCHS_RANGE", Limits.epochs, int),
 )
 TRAINING_DEVICE = env.str("TRAINING_DEVICE", default="auto")
+ARCHITECTURE_MODULES = env.list("ARCHITECTURE_MODULES", default=[])
 TRAINING_SEED = number("TRAINING_SEED", 0, int, lowest=0)
 TRAINER_COMMAND = [sys.executable, "-m", "training.engine"]
 STOP_GRACE_SECONDS = number("STOP_GRACE_SECONDS", 30.0, float, lowest=0.0)

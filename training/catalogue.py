@@ -1,108 +1,184 @@
-"""The architectures by name, and what of a configuration fits a dataset. No torch and no Django here."""
+"""The architectures by name, and what of a configuration fits a dataset. No torch and no Django here.
 
-from collections.abc import Mapping
+What there is is known to the engine alone, where the functions that build the networks are registered
+(training/engine/architectures.py): it writes the catalogue down as JSON, and everybody else reads that.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from jsonschema import Draft202012Validator
 
 from training.spec import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 
-# The classification networks of torchvision 0.28, by their own names.
-TORCHVISION_NETWORKS = """
-alexnet
-convnext_base convnext_large convnext_small convnext_tiny
-densenet121 densenet161 densenet169 densenet201
-efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6
-efficientnet_b7 efficientnet_v2_l efficientnet_v2_m efficientnet_v2_s
-googlenet inception_v3 maxvit_t
-mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3
-mobilenet_v2 mobilenet_v3_large mobilenet_v3_small
-regnet_x_16gf regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf regnet_x_8gf
-regnet_y_128gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf regnet_y_400mf regnet_y_800mf regnet_y_8gf
-resnet101 resnet152 resnet18 resnet34 resnet50 resnext101_32x8d resnext101_64x4d resnext50_32x4d
-shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1
-swin_b swin_s swin_t swin_v2_b swin_v2_s swin_v2_t
-vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn
-vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32
-wide_resnet101_2 wide_resnet50_2
-""".split()  # noqa: SIM905 - as a list it takes eighty lines
+# Where the packages that bring architectures say so.
+ENTRY_POINTS = "training_server.architectures"
+
+DataKind = Literal["rows", "images", "text"]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by name. All take images; `takes_rows` says whether it takes flat rows of features too."""
+    """A network by name: what data it takes, its arguments as a JSON Schema, and who brings it."""
 
     name: str
-    takes_rows: bool = False
+    takes: tuple[DataKind, ...]
+    arguments: Mapping[str, Any]
+    description: str
+    source: str  # a distribution and its version
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture("mlp", takes_rows=True),
-        Architecture("cnn"),
-        *map(Architecture, TORCHVISION_NETWORKS),
-    )
-}
+Catalogue = Mapping[str, Architecture]
 
 
 class Described(Protocol):
     """What is known of a dataset: a row of the registry or a description by registry.formats."""
 
     @property
-    def dimensions(self) -> str: ...  # "28x28x1" for images, "64" for rows of features
+    def dimensions(self) -> str: ...  # "28x28x1" for images, "64" for rows of features, "text" for text
     @property
-    def sample_count(self) -> int: ...
+    def sample_count(self) -> int: ...  # of a text: its characters
     @property
-    def labels(self) -> str: ...  # "names", "integers" or "numbers"
+    def labels(self) -> str: ...  # "names", "integers", "numbers", "sets" (any number of classes each), "text"
     @property
-    def class_count(self) -> int | None: ...  # None for numbers
+    def class_count(self) -> int | None: ...  # None for numbers; of a text, its distinct characters
 
 
-def misfits(config: Mapping[str, Any], dataset: Described | None) -> dict[str, list[str]]:
+def data_kind(dataset: Described) -> DataKind:
+    """What the samples of a dataset are."""
+    if dataset.labels == "text":
+        return "text"
+    return "images" if "x" in dataset.dimensions else "rows"
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A field that does not fit, and why."""
+
+    field: str
+    message: str
+
+
+def misfits(config: Mapping[str, Any], dataset: Described | None, catalogue: Catalogue) -> dict[str, list[str]]:
     """What of a configuration does not fit: field → messages, empty when the session can be trained.
 
     `config` maps fields to right values. What depends on a field that is not there, or on a dataset that is not known,
     is left out: that has been refused already.
     """
     found: dict[str, list[str]] = {}
-
-    def add(field: str, message: str) -> None:
-        found.setdefault(field, []).append(message)
-
-    name, loss = config.get("model_architecture"), config.get("loss_function")
-    architecture = ARCHITECTURES.get(name) if name else None
-    if name and architecture is None:
-        add("model_architecture", _unknown(name))
-    if dataset is None:
-        return found
-    if architecture and "x" not in dataset.dimensions and not architecture.takes_rows:
-        add(
-            "model_architecture",
-            f"{architecture.name} takes images, and this dataset holds rows of {dataset.dimensions} features; use mlp",
-        )
-    if dataset.sample_count < 2:
-        add(
-            "dataset_name",
-            "the dataset is too small: training needs a sample to learn from and another to validate with",
-        )
-    if loss in CLASSIFICATION_LOSSES:
-        if dataset.labels == "numbers":
-            add("loss_function", f"{loss} needs classes, and this dataset's labels are real numbers; use mse or mae")
-        elif dataset.class_count is None or dataset.class_count < 2:
-            add("dataset_name", f"{loss} needs at least two classes, and this dataset's labels are all the same")
-    if loss in REGRESSION_LOSSES and dataset.labels == "names":
-        add("loss_function", f"{loss} needs numbers, and this dataset's labels are names; use cross_entropy or bce")
+    architecture = catalogue.get(config.get("model_architecture", ""))
+    for misfit in (
+        *_architecture_misfits(config, architecture, catalogue),
+        *_optimizer_misfits(config),
+        *(_dataset_misfits(config, dataset, architecture, catalogue) if dataset else ()),
+    ):
+        found.setdefault(misfit.field, []).append(misfit.message)
     return found
 
 
-def _unknown(name: str) -> str:
+def _architecture_misfits(
+    config: Mapping[str, Any], architecture: Architecture | None, catalogue: Catalogue
+) -> Iterator[Misfit]:
+    name = config.get("model_architecture")
+    if name and architecture is None:
+        yield Misfit("model_architecture", _unknown(name, catalogue))
+    if architecture and "model_args" in config:
+        for error in Draft202012Validator(architecture.arguments).iter_errors(config["model_args"]):
+            place = ".".join(["model_args", *map(str, error.absolute_path)])
+            yield Misfit("model_args", f"{place}: {error.message[:200]}")
+
+
+def _optimizer_misfits(config: Mapping[str, Any]) -> Iterator[Misfit]:
+    """Settings that the chosen optimizer or loss would not look at: silence would mislead."""
+    optimizer, loss = config.get("optimizer"), config.get("loss_function")
+    if config.get("momentum") is not None and optimizer in ("adam", "adamw"):
+        yield Misfit("momentum", f"momentum is for sgd and rmsprop; {optimizer} has none")
+    if config.get("label_smoothing") and loss not in (None, "cross_entropy"):
+        yield Misfit("label_smoothing", f"label_smoothing is for cross_entropy, not for {loss}")
+    if config.get("class_weights") is not None and loss in REGRESSION_LOSSES:
+        yield Misfit("class_weights", f"class_weights need classes, and {loss} is regression")
+    warmup, scheduler = config.get("warmup_steps"), config.get("scheduler")
+    if warmup and scheduler == "one_cycle":
+        yield Misfit("warmup_steps", "one_cycle has a warm-up of its own; leave warmup_steps at 0")
+
+
+def _dataset_misfits(
+    config: Mapping[str, Any], dataset: Described, architecture: Architecture | None, catalogue: Catalogue
+) -> Iterator[Misfit]:
+    kind = data_kind(dataset)
+    if architecture and kind not in architecture.takes:
+        takes = " and ".join(architecture.takes)
+        others = ", ".join([name for name, other in catalogue.items() if kind in other.takes][:5])
+        yield Misfit(
+            "model_architecture",
+            f"{architecture.name} takes {takes}, and this dataset holds {_in_words(dataset)}; use {others}",
+        )
+    if dataset.sample_count < 2:
+        yield Misfit(
+            "dataset_name",
+            "the dataset is too small: training needs a sample to learn from and another to validate with",
+        )
+    if kind == "text":
+        yield from _text_misfits(config, dataset)
+    else:
+        yield from _label_misfits(config, dataset)
+    if kind != "images" and config.get("augment", "none") != "none":
+        yield Misfit("augment", f"augment varies images, and this dataset holds {_in_words(dataset)}")
+
+
+def _text_misfits(config: Mapping[str, Any], dataset: Described) -> Iterator[Misfit]:
+    loss, length = config.get("loss_function"), config.get("context_length")
+    if loss not in (None, "cross_entropy"):
+        yield Misfit("loss_function", f"a text is learnt with cross_entropy, not with {loss}")
+    if config.get("class_weights") is not None:
+        yield Misfit("class_weights", "class_weights are for classes, and this dataset is a text")
+    split = config.get("validation_split")
+    if length and split and math.floor(min(split, 1 - split) * dataset.sample_count) < length + 1:
+        yield Misfit(
+            "context_length",
+            f"the text has {dataset.sample_count} characters: too few for a sample of {length} tokens "
+            "and the one behind them in each split",
+        )
+
+
+def _label_misfits(config: Mapping[str, Any], dataset: Described) -> Iterator[Misfit]:
+    loss = config.get("loss_function")
+    if dataset.labels == "sets":
+        if loss not in (None, "bce"):
+            yield Misfit("loss_function", "each sample of this dataset has any number of classes; use bce")
+    elif loss in CLASSIFICATION_LOSSES:
+        if dataset.labels == "numbers":
+            yield Misfit(
+                "loss_function", f"{loss} needs classes, and this dataset's labels are real numbers; use mse or mae"
+            )
+        elif dataset.class_count is None or dataset.class_count < 2:
+            yield Misfit(
+                "dataset_name", f"{loss} needs at least two classes, and this dataset's labels are all the same"
+            )
+    elif loss in REGRESSION_LOSSES and dataset.labels == "names":
+        yield Misfit(
+            "loss_function", f"{loss} needs numbers, and this dataset's labels are names; use cross_entropy or bce"
+        )
+
+
+def _in_words(dataset: Described) -> str:
+    kind = data_kind(dataset)
+    if kind == "text":
+        return "text"
+    return f"images of {dataset.dimensions}" if kind == "images" else f"rows of {dataset.dimensions} features"
+
+
+def _unknown(name: str, catalogue: Catalogue) -> str:
     """Says that an architecture is not known, and which ones are."""
     shown = name if len(name) <= 60 else f"{name[:60]}…"
-    near = get_close_matches(shown.lower(), ARCHITECTURES)
+    near = get_close_matches(shown.lower(), catalogue)
     hint = (
         f"did you mean {' or '.join(near)}?"
         if near
-        else ("known are mlp, cnn and torchvision's classification networks, such as resnet18, vgg16 or vit_b_16")
+        else "known are mlp, cnn, lstm, gpt and torchvision's classification networks, such as resnet18; "
+        "GET /api/v1/architectures lists all"
     )
     return f"{shown!r} is not a known architecture; {hint}"

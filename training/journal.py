@@ -10,7 +10,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,6 +192,18 @@ class JournalWriter:
         """An epoch is complete. Written before the checkpoint that contains it."""
         metrics = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy}
         self._append("epoch", {"epoch": epoch, **metrics})
+
+    def points(self, steps: Sequence[int], series: Mapping[str, Sequence[float | None]]) -> None:
+        """Points of step series by name, each as many values as there are steps; null where a value is not finite."""
+        self._append("points", {"steps": list(steps), "series": series})
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """What reproducing the session takes: versions, hardware, hashes. Once in each attempt."""
+        self._append("record", {"record": record})
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        """How the final weights do on the validation split, in more detail than an epoch tells."""
+        self._append("report", {"report": report})
 
     def checkpoint(self, name: str, epoch: int, step: int, size_bytes: int, sha256: str) -> None:
         """A checkpoint is whole, hashed and under its name. `epoch` and `step` count what is complete in it."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from registry.models import Dataset, Model
 from training import bell
 from training.catalogue import misfits
 from training.failures import REMEDIES
+from training.installation import catalogue
 from training.journal import SessionDirectory
 from training.spec import InvalidConfig, TrainingConfig
 from training.state import ENDED, TRANSITIONS, State
@@ -34,7 +35,7 @@ def new_session_id() -> str:
 class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
     def queued(self) -> "TrainingSessionQuerySet":
         """The queue, in the order in which its sessions will start."""
-        return self.filter(state=State.QUEUED).order_by("id")
+        return self.filter(state=State.QUEUED).order_by("-priority", "id")
 
     def running(self) -> "TrainingSessionQuerySet":
         return self.filter(state=State.RUNNING).order_by("id")
@@ -50,12 +51,14 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
             dataset = Dataset.objects.filter(name=name).first()
             if dataset is None:
                 errors["dataset_name"] = [f"dataset_name: no dataset is registered as {name!r}"]
-        errors |= misfits(values, dataset)
+        errors |= misfits(values, dataset, catalogue())
         if errors or dataset is None:
             raise InvalidConfig(errors)
         config = TrainingConfig(**values)
         with transaction.atomic():
-            session = self.create(session_id=new_session_id(), config=config.as_dict(), dataset=dataset)
+            session = self.create(
+                session_id=new_session_id(), config=config.as_dict(), priority=config.priority, dataset=dataset
+            )
             session.transitions.create(from_state="", to_state=State.QUEUED, by=by, reason="submitted")
             transaction.on_commit(bell.ring)
         return session
@@ -90,6 +93,7 @@ class TrainingSession(models.Model):
     config = models.JSONField()
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="sessions")
     model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL, related_name="sessions")
+    priority = models.SmallIntegerField(default=0)
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     # Counts the lives of the trainer and fences: what belongs to an older attempt changes nothing any more.
     attempt = models.PositiveIntegerField(default=0)
@@ -105,6 +109,8 @@ class TrainingSession(models.Model):
     cleaned_up_at = models.DateTimeField(null=True)
     failure_code = models.CharField(max_length=20, default="")
     error_message = models.TextField(null=True)  # noqa: DJ001 - the contract tells null from empty
+    record = models.JSONField(null=True)  # what reproducing the session takes, as the trainer found it
+    report = models.JSONField(null=True)  # how the final weights do on the validation split
 
     objects = TrainingSessionQuerySet.as_manager()
 
@@ -116,7 +122,7 @@ class TrainingSession(models.Model):
     class Meta:
         db_table = "sessions"
         ordering = ("-id",)
-        indexes = (models.Index(fields=("state", "id"), name="sessions_by_state"),)
+        indexes = (models.Index(fields=("state", "-priority", "id"), name="sessions_in_queue_order"),)
 
     def __str__(self) -> str:
         return self.session_id
@@ -127,7 +133,7 @@ class TrainingSession(models.Model):
 
     @property
     def training_config(self) -> TrainingConfig:
-        return TrainingConfig(**self.config)
+        return TrainingConfig.from_json(self.config)
 
     @property
     def total_epochs(self) -> int:
@@ -146,13 +152,14 @@ class TrainingSession(models.Model):
     @property
     def model_name(self) -> str:
         """The name under which the trained model is registered."""
-        return (
-            f"{self.config['model_architecture']}_{self.config['dataset_name']}_{self.session_id.removeprefix('sess_')}"
-        )
+        config = self.training_config
+        unique = self.session_id.removeprefix("sess_")
+        return config.model_name or f"{config.model_architecture}_{config.dataset_name}_{unique}"
 
     def queue_position(self) -> int:
         """1 for the session that starts next."""
-        return TrainingSession.objects.queued().filter(id__lte=self.pk).count()
+        earlier = Q(priority__gt=self.priority) | Q(priority=self.priority, id__lte=self.pk)
+        return TrainingSession.objects.queued().filter(earlier).count()
 
     def move_to(self, target: State, *, by: str, reason: str, **changes: Any) -> None:
         """Make one transition, or none: whoever changes the row has won, the others find out what is true now.
@@ -247,6 +254,24 @@ class Metric(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id} epoch {self.epoch}"
+
+
+class SeriesPoint(models.Model):
+    """One value of one series of a session, by the steps that were complete."""
+
+    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="points", db_index=False)
+    name = models.CharField(max_length=100)
+    step = models.PositiveBigIntegerField()
+    value = models.FloatField(null=True)
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        db_table = "points"
+        ordering = ("session", "name", "step")
+        constraints = (models.UniqueConstraint(fields=("session", "name", "step"), name="one_value_per_step"),)
+
+    def __str__(self) -> str:
+        return f"{self.name} at step {self.step}"
 
 
 class LogEntry(models.Model):

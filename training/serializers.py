@@ -1,34 +1,78 @@
 """How sessions, metrics and log entries are written in answers, and how a configuration is described."""
 
-import dataclasses
 from typing import Any
 
 from django.conf import settings
 from rest_framework import serializers
 
+from training.fields import Field, fields_of
 from training.models import LogEntry, Metric, TrainingSession
-from training.spec import TrainingConfig
+from training.spec import EarlyStopping, SchedulerArgs, TrainingConfig
 from training.state import State
 
 
-class SessionConfigSerializer(serializers.Serializer[TrainingConfig]):
-    """A session's configuration, as `training.spec.TrainingConfig` defines and checks it."""
+class ConfigSerializer(serializers.Serializer[Any]):
+    """Describes a dataclass whose fields carry their rules (training.fields); what checks a value is not this."""
+
+    described: type
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {rule.name: self._describe(rule) for rule in dataclasses.fields(TrainingConfig)}
+        return {field.name: describe(field) for field in fields_of(self.described)}
 
-    @staticmethod
-    def _describe(rule: dataclasses.Field[Any]) -> serializers.Field[Any, Any, Any, Any]:
-        options: dict[str, Any] = {"help_text": rule.metadata["help"]}
-        if rule.default is not dataclasses.MISSING:
-            options |= {"required": False, "default": rule.default}
-        if "choices" in rule.metadata:
-            return serializers.ChoiceField(choices=rule.metadata["choices"], **options)
-        if rule.type is str:
-            return serializers.CharField(**options)
-        lowest, highest = getattr(settings.TRAINING_LIMITS, rule.name)
-        number = serializers.IntegerField if rule.type is int else serializers.FloatField
-        return number(min_value=lowest, max_value=highest, **options)
+    def to_representation(self, instance: Any) -> Any:
+        return instance  # a configuration is kept as JSON knows it
+
+
+class SchedulerArgsSerializer(ConfigSerializer):
+    described = SchedulerArgs
+
+
+class EarlyStoppingSerializer(ConfigSerializer):
+    described = EarlyStopping
+
+
+class SessionConfigSerializer(ConfigSerializer):
+    """A session's configuration."""
+
+    described = TrainingConfig
+
+
+NESTED: dict[type, type[ConfigSerializer]] = {
+    SchedulerArgs: SchedulerArgsSerializer,
+    EarlyStopping: EarlyStoppingSerializer,
+}
+NUMBERS: dict[type, type[Any]] = {int: serializers.IntegerField, float: serializers.FloatField}
+
+
+def describe(field: Field) -> serializers.Field[Any, Any, Any, Any]:
+    """A field of a configuration as a serializer's field."""
+    rule = field.rule
+    options: dict[str, Any] = {"help_text": rule.help, "required": field.required}
+    if field.nullable:
+        options["allow_null"] = True
+    if field.kind in NESTED:
+        return NESTED[field.kind](**options)
+    if not field.required:
+        options["default"] = list(field.default) if field.kind is tuple else field.default
+        del options["required"]
+    if field.kind in NUMBERS:
+        lowest, highest = getattr(settings.TRAINING_LIMITS, field.name, rule.within)
+        number: serializers.Field[Any, Any, Any, Any]
+        number = NUMBERS[field.kind](min_value=lowest, max_value=highest, **options)
+        return number
+    if field.kind is bool:
+        return serializers.BooleanField(**options)
+    if field.kind is tuple:
+        return serializers.ListField(child=serializers.CharField(), max_length=rule.length, **options)
+    if field.kind is dict:
+        return serializers.JSONField(**options)
+    if rule.choices:
+        return serializers.ChoiceField(choices=rule.choices, **options)
+    if rule.pattern:
+        return serializers.RegexField(rule.pattern, **options)
+    if rule.length is not None:
+        options["max_length"] = rule.length
+    return serializers.CharField(allow_blank=rule.may_be_empty, **options)
 
 
 class StatusSerializer(serializers.ModelSerializer[TrainingSession]):

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from typing import Self
+from dataclasses import replace
+from typing import Any, Self
 
 from django.conf import settings
 
@@ -164,16 +165,20 @@ class Supervisor:
 
     def resolve_spec(self) -> SessionSpec:
         """All that the trainer needs to know. Resolved once: the count of threads is part of an exact resume."""
-        dataset = self.session.dataset
+        dataset, config = self.session.dataset, self.session.training_config
         cores = os.cpu_count() or 1
+        defaults: dict[str, Any] = {
+            "seed": settings.TRAINING_SEED,
+            "num_threads": max(1, cores - TrainingSession.objects.running().count()),
+            "device": settings.TRAINING_DEVICE,
+            "checkpoint_every_seconds": settings.CHECKPOINT_EVERY_SECONDS,
+        }
         return SessionSpec(
             session_id=self.session.session_id,
-            config=self.session.training_config,
+            config=replace(
+                config, **{name: value for name, value in defaults.items() if getattr(config, name) is None}
+            ),
             dataset=DatasetFile(
                 name=dataset.name, path=str(dataset.path), sha256=dataset.sha256, format=dataset.format
             ),
-            seed=settings.TRAINING_SEED,
-            num_threads=max(1, cores - TrainingSession.objects.running().count()),
-            device=settings.TRAINING_DEVICE,
-            checkpoint_every_seconds=settings.CHECKPOINT_EVERY_SECONDS,
         )

@@ -50,29 +50,26 @@ def make_session(tmp_path: Path) -> MakeSession:
         if file is None:
             file = tmp_path / f"{name}.npz"
             np.savez(file, **arrays)
-        spec_options = {
-            key: options.pop(key)
-            for key in ("seed", "checkpoint_every_seconds", "keep_checkpoints", "validation_split", "device")
-            if key in options
-        }
         config: dict[str, Any] = {
             "model_architecture": "mlp",
             "dataset_name": name,
             "learning_rate": 0.001,
             "batch_size": 8,
             "epochs": 2,
+            "seed": 7,
+            "num_threads": 1,
+            "device": "cpu",
+            "checkpoint_every_seconds": 60.0,
             **options,
         }
         directory = SessionDirectory(tmp_path / name)
         directory.create()
         SessionSpec(
             session_id=name,
-            config=TrainingConfig(**config),
+            config=TrainingConfig.from_json(config),
             dataset=DatasetFile(
                 name=name, path=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest(), format="npz"
             ),
-            num_threads=1,
-            **{"seed": 7, "device": "cpu", **spec_options},
         ).write(directory.spec)
         return directory
 

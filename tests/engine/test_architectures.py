@@ -4,13 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from training.engine.architectures import build_model, workable_size
+from training.catalogue import DataKind
+from training.engine.architectures import DataShape, build_model
 from training.engine.data import Moments
+from training.engine.networks.torchvision import workable_size
 
 
 def build(architecture: str, shape: tuple[int, ...], outputs: int = 3, largest_batch: int = 4) -> nn.Module:
     ones = torch.ones(shape[0], dtype=torch.float64)
-    return build_model(architecture, shape, outputs, Moments(ones, ones), None, largest_batch)
+    return build_model(architecture, {}, data_shape(shape, outputs, largest_batch), Moments(ones, ones), None)
+
+
+def data_shape(shape: tuple[int, ...], outputs: int = 3, largest_batch: int = 4) -> DataShape:
+    kind: DataKind = "images" if len(shape) == 3 else "rows"
+    return DataShape(kind=kind, sample_shape=shape, output_count=outputs, largest_batch=largest_batch)
 
 
 def train_a_step(model: nn.Module, samples: torch.Tensor) -> torch.Tensor:
@@ -36,7 +43,7 @@ def test_the_mlp_takes_rows() -> None:
 
 def test_the_model_standardises_raw_data_itself() -> None:
     mean, scale = torch.tensor([100.0, -3.0]), torch.tensor([20.0, 0.5])
-    model = build_model("mlp", (2,), 3, Moments(mean.double(), scale.double()), None, 4).eval()
+    model = build_model("mlp", {}, data_shape((2,)), Moments(mean.double(), scale.double()), None).eval()
     standardised = torch.randn(4, 2)
     network = model.get_submodule("network")
     assert torch.allclose(model(standardised * scale + mean), network(standardised), atol=1e-5)
@@ -45,7 +52,7 @@ def test_the_model_standardises_raw_data_itself() -> None:
 def test_a_regression_answers_in_the_units_of_the_labels() -> None:
     ones = torch.ones(1, dtype=torch.float64)
     model = build_model(
-        "mlp", (2,), 1, Moments(torch.zeros(2), torch.ones(2)), Moments(1000 * ones, 50 * ones), 4
+        "mlp", {}, data_shape((2,), 1), Moments(torch.zeros(2), torch.ones(2)), Moments(1000 * ones, 50 * ones)
     ).eval()
     samples = torch.randn(4, 2)
     assert torch.allclose(model(samples), 1000 + 50 * model.get_submodule("network")(samples).squeeze(1))
@@ -55,7 +62,6 @@ def test_a_regression_answers_in_the_units_of_the_labels() -> None:
 @pytest.mark.parametrize(
     ("architecture", "own", "batch", "size"),
     [
-        ("cnn", (8, 8), 8, (8, 8)),
         ("resnet18", (8, 8), 8, (32, 32)),
         ("resnet18", (8, 8), 1, (64, 64)),
         ("resnet18", (20, 300), 8, (32, 300)),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.conftest import MakeSession, classes, images, numbers, rows
+from training.engine.architectures import catalogue
 from training.engine.data import TrainingData, moments
 from training.engine.failures import TrainingFailure
 from training.journal import SessionDirectory
@@ -17,7 +18,7 @@ from training.spec import SessionSpec
 
 
 def load(directory: SessionDirectory) -> TrainingData:
-    return TrainingData.load(SessionSpec.read(directory.spec))
+    return TrainingData.load(SessionSpec.read(directory.spec), catalogue())
 
 
 def bare_data(train_count: int, seed: int = 0) -> TrainingData:

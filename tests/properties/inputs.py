@@ -6,12 +6,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from authkeys import keys
-from training.catalogue import ARCHITECTURES
+from training.engine.networks.torchvision import NETWORKS
 
 # The datasets of the fixture `datasets`, with the architectures and the losses that fit each.
 FITTING: dict[str, tuple[list[str], list[str]]] = {
     "rows": (["mlp"], ["cross_entropy", "mse", "mae", "bce"]),
-    "pictures": (sorted(ARCHITECTURES), ["cross_entropy", "bce"]),
+    "pictures": (["cnn", "mlp", *NETWORKS], ["cross_entropy", "bce"]),
     "measures": (["mlp"], ["mse", "mae"]),
 }
 DATASETS = tuple(FITTING)

@@ -1,25 +1,149 @@
-"""The networks, by the names of the catalogue, built to fit the data.
+"""The one registry of architectures: ours, torchvision's and anybody's, all registered the same way.
 
-A model takes raw data and gives logits, or numbers in the units of the labels: what it has to know of the data's
-scale lies in its buffers, so that its state_dict alone can be used.
+    from training.engine.architectures import DataShape, architecture
+
+    @architecture("my_net", takes=("images",))
+    def my_net(data: DataShape, *, width: Annotated[int, Between(1, 4096)] = 64) -> nn.Module:
+        \"\"\"One line that says what it is.\"\"\"
+
+A stranger's module is found by an entry point of the group `training_server.architectures`, or by the setting
+ARCHITECTURE_MODULES. The keyword arguments are what a configuration gives as `model_args`; their annotations become
+the JSON Schema that checks them before anything is queued.
 """
 
-import math
+import inspect
+import os
+import sys
+import typing
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, metadata
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from training.catalogue import TORCHVISION_NETWORKS
+from training.catalogue import ENTRY_POINTS, Architecture, Catalogue, DataKind
 from training.engine.data import Moments
 
+OURS = "training.engine.networks"
 Shape = tuple[int, ...]
-# A network for samples of a shape, (F,) or (C, H, W), with so many outputs.
-Build = Callable[[Shape, int], nn.Module]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataShape:
+    """What a network is built for.
+
+    sample_shape: (F,) of rows, (C, H, W) of images, (L,) of text, where a sample is L token indices (int64).
+    A network takes (N, *sample_shape) and gives (N, output_count); of text (N, L, output_count), a logit for each token
+    of the vocabulary at each place, from the tokens up to there alone.
+    """
+
+    kind: DataKind
+    sample_shape: Shape
+    output_count: int
+    largest_batch: int  # a batch of one sample has no spread for batch normalisation
+
+
+Build = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class Between:
+    """For Annotated: the lowest and the highest value of an argument, both included."""
+
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An architecture and the function that builds it."""
+
+    entry: Architecture
+    build: Build
+
+
+_registered: dict[str, Registered] = {}
+
+
+def architecture(
+    name: str, *, takes: tuple[DataKind, ...], description: str = "", source: str = ""
+) -> Callable[[Build], Build]:
+    """Register the function that builds a network. Raises ValueError when the name is taken or an argument is unclear.
+
+    The catalogue shows `description`, by default the first line of the function's docstring, and `source`, by default
+    the distribution that the function's module belongs to.
+    """
+
+    def register(build: Build) -> Build:
+        if name in _registered:
+            raise ValueError(f"the architecture {name} is registered already, by {_registered[name].entry.source}")
+        entry = Architecture(
+            name=name,
+            takes=takes,
+            arguments=arguments_schema(build),
+            description=description or (inspect.getdoc(build) or "").partition("\n")[0],
+            source=source or _distribution_of(build),
+        )
+        _registered[name] = Registered(entry, build)
+        return build
+
+    return register
+
+
+def arguments_schema(build: Build) -> dict[str, Any]:
+    """The JSON Schema of a builder's keyword arguments. Raises ValueError for one without a type or a default."""
+    hints = typing.get_type_hints(build, include_extras=True)
+    properties = {}
+    for parameter in list(inspect.signature(build).parameters.values())[1:]:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
+            raise ValueError(f"the argument {parameter.name} must be keyword-only and have a default")
+        properties[parameter.name] = _schema_of(hints.get(parameter.name)) | {"default": parameter.default}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    """The JSON Schema of an annotation: int, float, bool, str, a Literal of these, or one of them Annotated."""
+    if typing.get_origin(hint) is typing.Annotated:
+        inner, *notes = typing.get_args(hint)
+        bounds = next((note for note in notes if isinstance(note, Between)), None)
+        return _schema_of(inner) | ({"minimum": bounds.lowest, "maximum": bounds.highest} if bounds else {})
+    if typing.get_origin(hint) is Literal:
+        return {"enum": list(typing.get_args(hint))}
+    types = {int: "integer", float: "number", bool: "boolean", str: "string"}
+    if hint not in types:
+        raise ValueError(f"{hint} is no annotation that a JSON Schema can be made of")
+    return {"type": types[hint]}
+
+
+def _distribution_of(build: Build) -> str:
+    package = build.__module__.partition(".")[0]
+    names = metadata.packages_distributions().get(package)
+    return f"{names[0]} {metadata.version(names[0])}" if names else package
+
+
+@cache
+def load() -> Mapping[str, Registered]:
+    """Everything that is registered, after importing all that brings architectures.
+
+    A stranger's module that cannot be imported must not keep ours from training: what is wrong goes to stderr.
+    """
+    import_module(OURS)
+    modules = [point.value for point in metadata.entry_points(group=ENTRY_POINTS)]
+    modules += [name.strip() for name in os.environ.get("ARCHITECTURE_MODULES", "").split(",") if name.strip()]
+    for name in modules:
+        try:
+            import_module(name.partition(":")[0])
+        except Exception as error:
+            print(f"The architectures of {name} are left out: {type(error).__name__}: {error}", file=sys.stderr)
+    return _registered
+
+
+def catalogue() -> Catalogue:
+    """What is registered, without the functions."""
+    return {name: registered.entry for name, registered in load().items()}
 
 
 class Standardise(nn.Module):
@@ -54,127 +178,22 @@ class LabelUnits(nn.Module):
 
 
 def build_model(
-    architecture: str,
-    sample_shape: Shape,
-    output_count: int,
-    input_moments: Moments,
+    name: str,
+    model_args: Mapping[str, Any],
+    data: DataShape,
+    input_moments: Moments | None,
     label_moments: Moments | None,
-    largest_batch: int,
 ) -> nn.Module:
-    """A model for raw samples of a shape. `label_moments` are given for regression; classes have no units.
+    """A model for raw samples: the network, and around it what it has to know of the data's scale.
 
-    Its parameters come from the global generator of torch.
+    A model takes raw data and gives logits, or numbers in the units of the labels; the scales lie in its buffers, so
+    that its state_dict alone can be used. `input_moments` are None for text; `label_moments` are given for regression.
+    The parameters come from the global generator of torch.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(inputs=Standardise(input_moments, sample_shape))
-    if len(sample_shape) == 3:
-        channels, height, width = sample_shape
-        size = workable_size(architecture, height, width, largest_batch)
-        if size != (height, width):
-            layers["resize"] = nn.Upsample(size, mode="bilinear", align_corners=False)
-        sample_shape = (channels, *size)
-    layers["network"] = NETWORKS[architecture](sample_shape, output_count)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if input_moments is not None:
+        layers["inputs"] = Standardise(input_moments, data.sample_shape)
+    layers["network"] = load()[name].build(data, **model_args)
     if label_moments is not None:
         layers["outputs"] = LabelUnits(label_moments)
     return nn.Sequential(layers)
-
-
-def workable_size(architecture: str, height: int, width: int, largest_batch: int) -> tuple[int, int]:
-    """The size that images are brought to: their own where the network can work with it."""
-    if architecture == "mlp":
-        return height, width
-    if architecture == "maxvit_t":
-        return 224, 224  # its windows of 7 divide no smaller image
-    if architecture.startswith("vit_"):
-        # Square, a multiple of the patch, and made of at least 4 x 4 patches; beyond 224 attention grows too dear.
-        patch = int(architecture.rpartition("_")[2])
-        side = min(224, patch * max(4, math.ceil(max(height, width) / patch)))
-        return side, side
-    smallest = {"cnn": 4, "alexnet": 64, "inception_v3": 75}.get(architecture, 32)
-    if architecture != "cnn" and largest_batch == 1:
-        # torchvision's networks shrink their smallest image to a single pixel, and batch normalisation needs more
-        # than one value a channel: from another sample, or else from another pixel.
-        smallest *= 2
-    return max(height, smallest), max(width, smallest)
-
-
-def build_mlp(sample_shape: Shape, output_count: int) -> nn.Module:
-    """Two hidden layers over all values of a sample."""
-    return nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(math.prod(sample_shape), 256),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.Linear(256, 128),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.Linear(128, output_count),
-    )
-
-
-class GlobalAverage(nn.Module):
-    """(N, C, H, W) to (N, C). A mean, since adaptive pooling has no deterministic gradient on a GPU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
-
-
-def build_cnn(sample_shape: Shape, output_count: int) -> nn.Module:
-    """Three convolutions with batch normalisation, then the average of each channel."""
-    channels, height, width = sample_shape
-    layers: list[nn.Module] = []
-    for features in (32, 64, 128):
-        layers += [nn.Conv2d(channels, features, 3, padding=1, bias=False), nn.BatchNorm2d(features), nn.ReLU()]
-        channels = features
-        # Never down to one pixel: batch normalisation could not train on one sample then.
-        if min(height, width) >= 4:
-            layers.append(nn.MaxPool2d(2))
-            height, width = height // 2, width // 2
-    return nn.Sequential(*layers, GlobalAverage(), nn.Dropout(0.2), nn.Linear(channels, output_count))
-
-
-def build_torchvision(name: str, sample_shape: Shape, output_count: int) -> nn.Module:
-    """A classification network of torchvision, untrained, for any number of channels and outputs."""
-    channels, side, _ = sample_shape
-    options: dict[str, Any] = {}
-    if name in ("googlenet", "inception_v3"):
-        options = {"aux_logits": False, "init_weights": True}
-    elif name.startswith("vit_"):
-        options = {"image_size": side}
-    network: nn.Module = import_torchvision().models.get_model(name, weights=None, num_classes=output_count, **options)
-    if name.startswith("squeezenet"):
-        # It ends in a ReLU, and a logit or a regression's output may be negative.
-        network.set_submodule("classifier.2", nn.Identity())
-    if channels != 3:
-        first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-        first.in_channels = channels
-        first.weight = nn.Parameter(torch.empty(first.out_channels, channels, *first.kernel_size))
-        first.reset_parameters()
-    return network
-
-
-NETWORKS: dict[str, Build] = {
-    "mlp": build_mlp,
-    "cnn": build_cnn,
-    **{name: partial(build_torchvision, name) for name in TORCHVISION_NETWORKS},
-}
-
-_schemas: list[torch.library.Library] = []  # a library's operators live as long as it does
-
-
-def import_torchvision() -> ModuleType:
-    """torchvision, also beside a CPU build of torch.
-
-    Its compiled operators do not load there, and importing it fails on two that are unknown. No classification
-    network calls them: their schemas are enough.
-    """
-    try:
-        import torchvision
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for operator in ("nms", "qnms"):
-            schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(schema)  # type: ignore[no-untyped-call]
-        _schemas.append(library)
-        import torchvision
-    module: ModuleType = torchvision
-    return module

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from registry import formats
-from training.catalogue import misfits
+from training.catalogue import Catalogue, misfits
 from training.engine.devices import has_room
 from training.engine.failures import TrainingFailure
 from training.engine.randomness import generator
@@ -51,13 +51,13 @@ class TrainingData:
     seed: int
 
     @classmethod
-    def load(cls, spec: SessionSpec) -> Self:
+    def load(cls, spec: SessionSpec, catalogue: Catalogue) -> Self:
         """Read the dataset of a session, checked against its hash and its configuration.
 
         Raises TrainingFailure (bad_dataset).
         """
         contents = _read(spec.dataset)
-        problems = misfits(spec.config.as_dict(), formats.describe(contents))
+        problems = misfits(spec.config.as_dict(), formats.describe(contents), catalogue)
         if problems:
             raise _bad(spec.dataset, "; ".join(message for messages in problems.values() for message in messages))
         x, labels, train_count = contents.x, contents.y, None
@@ -72,7 +72,7 @@ class TrainingData:
                 class_names = tuple(str(value) for value in values)
         elif np.abs(labels).max() > np.finfo(np.float32).max:
             raise _bad(spec.dataset, "it holds a label that does not fit in 32 bits; scale the labels down")
-        train_rows, validation_rows = _split(len(x), train_count, spec.validation_split, spec.seed)
+        train_rows, validation_rows = _split(len(x), train_count, spec)
         return cls(
             x=torch.from_numpy(np.require(x, np.uint8 if x.dtype == np.uint8 else np.float32, ["C", "W"])),
             y=torch.from_numpy(labels.astype(np.float64 if class_names is None else np.int64)),
@@ -169,10 +169,12 @@ def _read(dataset: DatasetFile) -> formats.Contents:
         raise _bad(dataset, str(error)) from error
 
 
-def _split(count: int, train_count: int | None, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def _split(count: int, train_count: int | None, spec: SessionSpec) -> tuple[Tensor, Tensor]:
     """The rows to train on and to validate with: the dataset's own split, or a seeded one of at least a row each."""
     if train_count is not None:
         return torch.arange(train_count), torch.arange(train_count, count)
-    order = torch.randperm(count, generator=generator(seed, SPLIT_STREAM))
-    validation_count = min(max(1, round(count * fraction)), count - 1)
+    validation_count = min(max(1, round(count * spec.config.validation_split)), count - 1)
+    if spec.config.validation_from == "end":
+        return torch.arange(count - validation_count), torch.arange(count - validation_count, count)
+    order = torch.randperm(count, generator=generator(spec.seed, SPLIT_STREAM))
     return order[validation_count:], order[:validation_count]

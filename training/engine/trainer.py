@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from training.engine.architectures import build_model
+from training.engine.architectures import DataShape, build_model, catalogue
 from training.engine.checkpoint import Checkpoint, CheckpointStore
 from training.engine.data import TrainingData
 from training.engine.devices import describe_device, prepare_device
@@ -67,12 +67,12 @@ class Trainer:
         self.journal = journal
         self.should_stop = should_stop
         self.resume_from = resume_from
-        self.store = CheckpointStore(directory.checkpoints, spec.keep_checkpoints)
+        self.store = CheckpointStore(directory.checkpoints, spec.config.keep_checkpoints)
         self.checkpoint_due_at = time.monotonic() + spec.checkpoint_every_seconds
 
         self.device = prepare_device(spec.device, spec.num_threads)
         seed_generators(spec.seed)
-        data = TrainingData.load(spec)
+        data = TrainingData.load(spec, catalogue())
         self.model, self.objective = self._build(data)
         self.data = data.to(self.device)
         self.parameters = list(self.model.parameters())
@@ -174,11 +174,15 @@ class Trainer:
         labels = None if data.class_names else data.label_moments()
         model = build_model(
             self.config.model_architecture,
-            data.sample_shape,
-            len(data.class_names) if data.class_names else 1,
+            self.config.model_args,
+            DataShape(
+                kind="images" if data.holds_images else "rows",
+                sample_shape=data.sample_shape,
+                output_count=len(data.class_names) if data.class_names else 1,
+                largest_batch=min(self.config.batch_size, len(data.train_rows)),
+            ),
             data.input_moments(),
             labels,
-            largest_batch=min(self.config.batch_size, len(data.train_rows)),
         ).to(self.device)
         if data.holds_images:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

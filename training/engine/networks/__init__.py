@@ -1,0 +1,5 @@
+"""The networks that come with the server; importing this registers them."""
+
+from training.engine.networks import basic, torchvision
+
+__all__ = ["basic", "torchvision"]
