@@ -16,6 +16,7 @@ from django.dispatch import receiver
 from registry import formats
 from registry.errors import InvalidName, NameTaken
 from registry.files import IncomingFile, receive
+from registry.formats import decoded
 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
@@ -78,11 +79,14 @@ class StoredFile(models.Model):
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
-    def store(self, name: str, chunks: Iterable[bytes]) -> "Dataset":
-        """Register a dataset. Raises InvalidName, NameTaken or InvalidDataset, and then keeps nothing."""
+    def store(self, name: str, chunks: Iterable[bytes], format: str | None = None) -> "Dataset":
+        """Register a dataset, of the format named or else of the one that its content shows.
+
+        Raises InvalidName, NameTaken or InvalidDataset, and then keeps nothing.
+        """
         Dataset.require_free(name)
         with receive(chunks, settings.DATASETS_DIR) as incoming:
-            description = formats.describe(formats.read(incoming.path))
+            description = formats.describe(formats.read(incoming.path, format))
             dataset = Dataset(name=name, **asdict(description))
             dataset.insert_with(incoming, suffix=f".{description.format}")
         return dataset
@@ -95,12 +99,16 @@ class Dataset(StoredFile):
         NAMES = "names", "text classes"
         INTEGERS = "integers", "whole numbers"
         NUMBERS = "numbers", "real numbers"
+        SETS = "sets", "sets of classes"
+        TEXT = "text", "what comes next"
 
     format = models.CharField(max_length=16)
-    dimensions = models.CharField(max_length=64, help_text="Of one sample: 28x28x1 for images, 64 for rows.")
-    sample_count = models.BigIntegerField()
+    dimensions = models.CharField(max_length=64, help_text="Of one sample: 28x28x1 for images, 64 for rows; or text.")
+    sample_count = models.BigIntegerField(help_text="Of a text, its characters.")
     labels = models.CharField(max_length=16, choices=Labels)
-    class_count = models.BigIntegerField(null=True, blank=True, help_text="Distinct labels; none for real numbers.")
+    class_count = models.BigIntegerField(
+        null=True, blank=True, help_text="Distinct labels; none for real numbers. Of a text, its distinct characters."
+    )
 
     objects = DatasetQuerySet.as_manager()
 
@@ -110,6 +118,10 @@ class Dataset(StoredFile):
     @property
     def folder(self) -> Path:
         return Path(settings.DATASETS_DIR)
+
+    def forget_decoded(self) -> None:
+        """Delete what trainers kept of the dataset to read it faster."""
+        decoded.forget(self.folder / decoded.FOLDER, self.sha256)
 
 
 class ModelQuerySet(models.QuerySet["Model"]):
@@ -146,3 +158,8 @@ class Model(StoredFile):
 @receiver(post_delete, sender=Model)
 def delete_file(instance: StoredFile, using: str, **kwargs: Any) -> None:
     transaction.on_commit(partial(instance.path.unlink, missing_ok=True), using=using)
+
+
+@receiver(post_delete, sender=Dataset)
+def forget_decoded(instance: Dataset, using: str, **kwargs: Any) -> None:
+    transaction.on_commit(instance.forget_decoded, using=using)

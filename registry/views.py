@@ -15,6 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
 from registry.errors import InvalidName, TooLarge
+from registry.formats import FORMATS
 from registry.models import NAME, Dataset, Model, StoredFile
 from registry.serializers import (
     DatasetSerializer,
@@ -79,13 +80,19 @@ class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
 
     @extend_schema(
         operation_id="upload_dataset",
-        parameters=[name_parameter("dataset_name")],
+        parameters=[
+            name_parameter("dataset_name"),
+            OpenApiParameter(
+                "format", enum=FORMATS, description="What the file is; without it, the file's content decides."
+            ),
+        ],
         responses=RegisteredSerializer,
     )
     def create(self, request: Request) -> Response:
-        """Register a dataset: csv, JSON, npy, npz, or a zip or tar.gz archive of images in one folder per class."""
+        """Register a dataset: csv, JSON, npy, npz, text, or an archive (zip, tar.gz) of images, a folder per class."""
         name = self.free_name("dataset_name")
-        return self.registered(Dataset.objects.store(name, self.uploaded_file().chunks()))
+        format = self.request.query_params.get("format")
+        return self.registered(Dataset.objects.store(name, self.uploaded_file().chunks(), format))
 
 
 class ModelViewSet(StoredFileViewSet):

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from registry.formats import limits
-from registry.formats.contents import InvalidDataset, refusing
-from registry.formats.rows import quoted
+from registry.formats.contents import InvalidDataset, quoted, refusing
 
 READ_BYTES = 1 << 16
 MAX_DIRECTORY_BYTES = 32 << 20

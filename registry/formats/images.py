@@ -12,9 +12,8 @@ from PIL import Image
 
 from registry.formats import limits
 from registry.formats.archives import read_entries
-from registry.formats.contents import Array, Contents, InvalidDataset, refusing
+from registry.formats.contents import Array, Contents, InvalidDataset, quoted, refusing
 from registry.formats.labels import encode_names
-from registry.formats.rows import quoted
 
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -66,6 +65,7 @@ def _decode(data: bytearray, name: str) -> Array:
 def _stack(images: list[Array]) -> Array:
     channels = max(image.shape[2] for image in images)
     x = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
-    for index, image in enumerate(images):
-        x[index] = image  # a single channel goes to all three
+    while images:  # from the end, each let go at once, so that they are not in memory twice
+        image = images.pop()
+        x[len(images)] = image  # a single channel goes to all three
     return x

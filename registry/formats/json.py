@@ -1,6 +1,7 @@
 """Datasets as JSON: a list of flat records, all with the same keys, features that are numbers or booleans.
 
-The label is the key `label` or `target`, else the last of the first record; it may be text.
+The label is the key `label` or `target`, else the last of the first record; it may be text, or a list of texts where
+samples have any number of classes each.
 """
 
 import json
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from registry.formats import limits
-from registry.formats.contents import Array, Contents, InvalidDataset, refusing
-from registry.formats.labels import Place, encode_names, encode_numbers
-from registry.formats.rows import Rows, find_label, quoted
+from registry.formats.contents import Array, Contents, InvalidDataset, quoted, refusing
+from registry.formats.labels import Place, encode_names, encode_numbers, name_classes
+from registry.formats.rows import Rows, find_label
 
 WHITESPACE = re.compile(r"[ \t\r\n]*")
 
-Scalar = float | str
+Label = float | str | list[str]
 
 
 def read(path: Path) -> Contents:
@@ -37,7 +38,7 @@ def read(path: Path) -> Contents:
     if len(keys) < 2:
         raise InvalidDataset("a record needs a feature and a label, each under a key of its own")
     label_key = keys.pop(find_label(keys))
-    rows = Rows[Scalar]("record", keys)
+    rows = Rows[Label]("record", keys)
     _append(rows, 1, first, keys, label_key)
     for number, record in enumerate(records, start=2):
         if len(record) != len(keys) + 1 or not all(key in record for key in (*keys, label_key)):
@@ -90,10 +91,16 @@ def _refuse_constant(name: str) -> float:
     raise InvalidDataset(f"{name} is no JSON, and no number to learn from")
 
 
-def _append(rows: Rows[Scalar], number: int, record: dict[str, Any], keys: list[str], label_key: str) -> None:
+def _append(rows: Rows[Label], number: int, record: dict[str, Any], keys: list[str], label_key: str) -> None:
     features = [_number(record[key], number, key) for key in keys]
     label = record[label_key]
-    rows.append(number, features, label if isinstance(label, str) else _number(label, number, label_key))
+    if isinstance(label, list):
+        for name in label:
+            if not isinstance(name, str):
+                raise InvalidDataset(f"record {number}, key {quoted(label_key)}: a list of classes holds texts alone")
+    elif not isinstance(label, str):
+        label = _number(label, number, label_key)
+    rows.append(number, features, label)
 
 
 def _number(value: object, number: int, key: str) -> float:
@@ -108,10 +115,23 @@ def _number(value: object, number: int, key: str) -> float:
         raise InvalidDataset(f"{where}: the number is too large") from None
 
 
-def _encode(labels: list[Scalar], place: Place) -> tuple[Array, tuple[str, ...] | None]:
+def _encode(labels: list[Label], place: Place) -> tuple[Array, tuple[str, ...] | None]:
+    numbers = [label for label in labels if isinstance(label, float)]
     names = [label for label in labels if isinstance(label, str)]
-    if not names:
-        return encode_numbers(np.array(labels, np.float64), place), None
-    if len(names) != len(labels):
-        raise InvalidDataset("some labels are text and some are numbers; they must be all of one kind")
-    return encode_names(names, place)
+    sets = [label for label in labels if isinstance(label, list)]
+    if len(labels) not in (len(numbers), len(names), len(sets)):
+        raise InvalidDataset("some labels are text, some numbers, some lists; they must be all of one kind")
+    if names:
+        return encode_names(names, place)
+    return _encode_sets(sets) if sets else (encode_numbers(np.array(numbers, np.float64), place), None)
+
+
+def _encode_sets(sets: list[list[str]]) -> tuple[Array, tuple[str, ...]]:
+    class_names = name_classes(sorted({name for classes in sets for name in classes}))
+    if len(sets) * len(class_names) > limits.MAX_DECODED_BYTES:
+        raise InvalidDataset(f"the sets of classes are larger than {limits.MAX_DECODED_BYTES} bytes when decoded")
+    index = {name: position for position, name in enumerate(class_names)}
+    y = np.zeros((len(sets), len(class_names)), np.uint8)
+    for row, classes in enumerate(sets):
+        y[row, [index[name] for name in classes]] = 1
+    return y, class_names

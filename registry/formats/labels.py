@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from registry.formats import limits
-from registry.formats.contents import Array, InvalidDataset
+from registry.formats.contents import Array, InvalidDataset, quoted
 
 # Beyond this a float64 no longer tells neighbouring whole numbers apart.
 MAX_WHOLE = 2**53
@@ -43,6 +43,31 @@ def encode_names(values: Sequence[str], place: Place) -> tuple[Array, tuple[str,
             raise InvalidDataset(f"{place(values.index(name))}: the label {problem}")
     index = {name: position for position, name in enumerate(names)}
     return np.fromiter((index[value] for value in values), np.int64, len(values)), tuple(names)
+
+
+def encode_sets(values: Array, place: Callable[[int, int], str]) -> Array:
+    """Sets of classes, (N, K) numbers or booleans that are 0 or 1, as uint8. `place` names a row and a column."""
+    wrong = (values != 0) & (values != 1)
+    if wrong.any():
+        row, column = divmod(int(wrong.argmax()), values.shape[1])
+        raise InvalidDataset(
+            f"{place(row, column)} is {values[row, column]}; which classes a sample has is written as 0 and 1"
+        )
+    return values.astype(np.uint8)
+
+
+def name_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes that sets are of. Raises InvalidDataset unless they are two or more, all different."""
+    if len(names) < 2:
+        raise InvalidDataset("sets of classes need two classes at least")
+    for name in names:
+        problem = _problem(name)
+        if problem:
+            raise InvalidDataset(f"the name of class {names.index(name)} {problem}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidDataset(f"two classes are named {quoted(twice)}")
+    return tuple(names)
 
 
 def _problem(name: str) -> str | None:

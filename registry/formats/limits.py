@@ -2,6 +2,7 @@
 
 MAX_DECODED_BYTES = 2 << 30
 MAX_JSON_BYTES = 512 << 20  # the text is held in memory whole
+MAX_TEXT_BYTES = 512 << 20  # likewise
 MAX_LINE_CHARS = 16 << 20
 MAX_SAMPLES = 20_000_000
 MAX_ENTRIES = 200_000

@@ -1,11 +1,13 @@
 """Datasets as numpy arrays: npz with `x` and `y` or their train and test parts, npy with the label in the last column.
 
 x of two axes is rows; of three, images without a channel axis; of four, images with channels last, or first when
-only the second axis can be channels. Nothing here unpickles, and no header is believed before it is measured.
+only the second axis can be channels. y of two axes is sets: a column for each class, 0 or 1, and `class_names` may
+name them. Nothing here unpickles, and no header is believed before it is measured.
 """
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 from zipfile import ZipFile, ZipInfo
@@ -14,9 +16,8 @@ import numpy as np
 
 from registry.formats import limits
 from registry.formats.archives import open_zip, read_exactly
-from registry.formats.contents import Array, Contents, InvalidDataset, refusing
-from registry.formats.labels import Place, encode_names, encode_numbers, require_few_samples
-from registry.formats.rows import quoted
+from registry.formats.contents import Array, Contents, InvalidDataset, first_unusable, quoted, refusing
+from registry.formats.labels import Place, encode_names, encode_numbers, encode_sets, name_classes, require_few_samples
 
 SIGNATURE = b"\x93NUMPY"
 NUMBERS = "biuf"
@@ -48,12 +49,20 @@ def read_npz(path: Path) -> Contents:
             raise InvalidDataset(f"an npz dataset holds x and y, or x_train, y_train, x_test and y_test, not {found}")
         xs = [_as_samples(_read_entry(archive, entries[x], x), x) for x, _ in parts]
         ys = [_as_labels(_read_entry(archive, entries[y], y), y) for _, y in parts]
+        named = "class_names" in entries and ys[0].ndim == 2
+        names = _read_entry(archive, entries["class_names"], "class_names") if named else None
     if len({(x.shape[1:], x.dtype) for x in xs}) > 1:
         raise InvalidDataset(f"x_train is {_kind(xs[0])} and x_test {_kind(xs[1])}; they must be alike")
     if len({y.dtype.kind in TEXTS for y in ys}) > 1:
         raise InvalidDataset("the labels of one part are text and those of the other numbers; they must be alike")
+    if len({y.shape[1:] for y in ys}) > 1:
+        raise InvalidDataset(f"y_train is {_kind(ys[0])} and y_test {_kind(ys[1])}; they must be alike")
     # Encoded together, so that a label means the same in both parts.
-    y, class_names = _encode(ys, lambda index: f"label {index}")
+    class_names: tuple[str, ...] | None
+    if ys[0].ndim == 2:
+        y, class_names = encode_sets(np.concatenate(ys), _place_of_decision(parts, ys)), _name_classes(names, ys[0])
+    else:
+        y, class_names = _encode(ys, lambda index: f"label {index}")
     if len(parts) == 1:
         return Contents("npz", xs[0], y, class_names)
     boundary = len(ys[0])
@@ -103,9 +112,9 @@ def _as_samples(x: Array, name: str) -> Array:
         raise InvalidDataset(f"{name} is larger than {limits.MAX_DECODED_BYTES} bytes as 32-bit numbers")
     with np.errstate(over="ignore"):
         numbers = np.ascontiguousarray(x, np.float32)
-    unusable = ~np.isfinite(numbers)
-    if unusable.any():
-        where = ", ".join(str(index) for index in np.unravel_index(int(unusable.argmax()), x.shape))
+    unusable = first_unusable(numbers)
+    if unusable is not None:
+        where = ", ".join(str(index) for index in np.unravel_index(unusable, x.shape))
         raise InvalidDataset(f"{name}[{where}] is not a finite number that fits in 32 bits")
     return numbers
 
@@ -113,8 +122,8 @@ def _as_samples(x: Array, name: str) -> Array:
 def _as_labels(y: Array, name: str) -> Array:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.ndim != 1:
-        raise InvalidDataset(f"{name} must hold one label per sample, not {_kind(y)}")
+    if y.ndim != 1 and not (y.ndim == 2 and y.dtype.kind in NUMBERS):
+        raise InvalidDataset(f"{name} must hold one label per sample, or 0 and 1 for each class, not {_kind(y)}")
     require_few_samples(len(y))
     return y
 
@@ -122,11 +131,31 @@ def _as_labels(y: Array, name: str) -> Array:
 def _encode(parts: list[Array], place: Place) -> tuple[Array, tuple[str, ...] | None]:
     if parts[0].dtype.kind in NUMBERS:
         return encode_numbers(np.concatenate(parts), place), None
-    with refusing("the labels are not valid text"):
-        # Not concatenated as arrays: there every label takes the space of the longest.
-        labels = [label for part in parts for label in part.tolist()]
-        names = [label.decode() if isinstance(label, bytes) else label for label in labels]
-    return encode_names(names, place)
+    # Not concatenated as arrays: there every label takes the space of the longest.
+    return encode_names([text for part in parts for text in _texts(part, "the labels")], place)
+
+
+def _texts(array: Array, name: str) -> list[str]:
+    with refusing(f"{name} are not valid text"):
+        return [text.decode() if isinstance(text, bytes) else text for text in array.tolist()]
+
+
+def _name_classes(names: Array | None, y: Array) -> tuple[str, ...]:
+    if names is None:
+        return name_classes([str(number) for number in range(y.shape[1])])
+    if names.shape != (y.shape[1],) or names.dtype.kind not in TEXTS:
+        raise InvalidDataset(
+            f"class_names must be a text for each of the {y.shape[1]} columns of y, not {_kind(names)}"
+        )
+    return name_classes(_texts(names, "class_names"))
+
+
+def _place_of_decision(parts: list[tuple[str, str]], ys: list[Array]) -> Callable[[int, int], str]:
+    def place(row: int, column: int) -> str:
+        part = int(row >= len(ys[0]))
+        return f"{parts[part][1]}[{row - part * len(ys[0])}, {column}]"
+
+    return place
 
 
 def _kind(array: Array) -> str:

@@ -4,9 +4,9 @@ import codecs
 from collections.abc import Callable
 from pathlib import Path
 
-from registry.formats import csv, images, json, numpy
+from registry.formats import csv, images, json, numpy, text
 from registry.formats.archives import GZIP_SIGNATURE, ZIP_SIGNATURES, open_zip
-from registry.formats.contents import Contents, InvalidDataset
+from registry.formats.contents import Contents, InvalidDataset, quoted
 
 READERS: dict[str, Callable[[Path], Contents]] = {
     "csv": csv.read,
@@ -14,20 +14,26 @@ READERS: dict[str, Callable[[Path], Contents]] = {
     "npy": numpy.read_npy,
     "npz": numpy.read_npz,
     "images": images.read,
+    "text": text.read,
 }
+FORMATS = tuple(READERS)
 
 HEAD_BYTES = 512
+TABLE_HEAD_BYTES = 1 << 16
 
 
 def read(path: Path, format: str | None = None) -> Contents:
     """Decode a dataset, of the format named or else of the one recognised. Raises InvalidDataset."""
-    return READERS[format or recognise(path)](path)
+    name = format or recognise(path)
+    if name not in READERS:
+        raise InvalidDataset(f"{quoted(name)} is no format; known are {', '.join(FORMATS)}")
+    return READERS[name](path)
 
 
 def recognise(path: Path) -> str:
     """The name of the format that the file's content has. Raises InvalidDataset when it is none."""
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+        head = file.read(TABLE_HEAD_BYTES)
     if head.startswith(numpy.SIGNATURE):
         return "npy"
     if head.startswith(GZIP_SIGNATURE):
@@ -35,12 +41,14 @@ def recognise(path: Path) -> str:
     if head.startswith(ZIP_SIGNATURES):
         with open_zip(path) as archive:
             return "npz" if any(name.endswith(".npy") for name in archive.namelist()) else "images"
-    if not _is_text(head):
+    if not _is_text(head[:HEAD_BYTES]):
         raise InvalidDataset(
-            "the file is no dataset; csv, JSON, npy, npz, and zip or tar.gz archives of images are read"
+            "the file is no dataset; csv, JSON, npy, npz, zip or tar.gz archives of images, and UTF-8 text are read"
         )
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    return "json" if text.startswith((b"[", b"{")) else "csv"
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith((b"[", b"{")):
+        return "json"
+    return "csv" if csv.looks_like_csv(start.decode(errors="replace")) else "text"
 
 
 def _is_text(head: bytes) -> bool:

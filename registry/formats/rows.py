@@ -7,17 +7,12 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from registry.formats import limits
-from registry.formats.contents import Array, InvalidDataset
+from registry.formats.contents import Array, InvalidDataset, first_unusable, quoted
 from registry.formats.labels import require_few_samples
 
 Label = TypeVar("Label")
 
 LABEL_COLUMNS = ("label", "target")
-
-
-def quoted(text: str) -> str:
-    """A stranger's text as a message may show it: short and printable."""
-    return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 def find_label(columns: Sequence[str]) -> int:
@@ -37,7 +32,7 @@ class Rows(Generic[Label]):
     def __init__(self, unit: str, columns: Sequence[str]) -> None:
         self.labels: list[Label] = []
         self._unit = unit
-        self._columns = columns
+        self.columns = columns
         self._features = array("f")
         self._numbers = array("Q")
 
@@ -56,10 +51,10 @@ class Rows(Generic[Label]):
 
     def x(self) -> Array:
         """The features, (N, F) float32. Raises InvalidDataset where one is NaN, infinite or beyond float32."""
-        x = np.frombuffer(self._features, np.float32).reshape(-1, len(self._columns))
-        unusable = ~np.isfinite(x)
-        if unusable.any():
-            row, column = divmod(int(unusable.argmax()), len(self._columns))
-            where = f"{self.place(row)}, column {quoted(self._columns[column])}"
+        x = np.frombuffer(self._features, np.float32).reshape(-1, len(self.columns))
+        unusable = first_unusable(x)
+        if unusable is not None:
+            row, column = divmod(unusable, len(self.columns))
+            where = f"{self.place(row)}, column {quoted(self.columns[column])}"
             raise InvalidDataset(f"{where}: not a finite number that fits in 32 bits")
         return x

@@ -1,11 +1,13 @@
 """GET /datasets, GET /datasets/{name}, and what POST /datasets finds out."""
 
 import hashlib
+import re
 
 import pytest
 from rest_framework.test import APIClient
 
 from registry.formats import InvalidDataset
+from registry.formats.decoded import read_decoded
 from registry.models import Dataset
 from tests.registry.conftest import Files, Upload
 from tests.registry.formats.test_reading import GOOD
@@ -20,6 +22,7 @@ EXPECTED = {
     "npy": ("npy", "2", 4, "integers", 4),
     "npz": ("npz", "4x4x1", 2, "names", 2),
     "images": ("images", "3x4x1", 2, "names", 2),
+    "text": ("text", "text", 85, "text", 23),
     "images in tar.gz": ("images", "3x4x3", 2, "names", 2),  # a GIF has a palette, and so color
 }
 
@@ -60,9 +63,42 @@ def test_a_deleted_dataset_takes_its_file_along(files: Files) -> None:
     assert not files()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_deleted_dataset_takes_what_trainers_kept_along() -> None:
+    one = Dataset.objects.store("one", [GOOD["csv"]])
+    two = Dataset.objects.store("two", [GOOD["npz"]])
+    for dataset in (one, two):
+        read_decoded(dataset.path, dataset.format, dataset.sha256)
+    one.delete()
+    assert [path.name for path in (two.folder / "decoded").iterdir()] == [two.sha256]
+
+
+def test_a_format_may_be_named(client: APIClient, upload: Upload) -> None:
+    assert upload("datasets", "prose", GOOD["csv"], format="text").status_code == 200
+    assert client.get("/api/v1/datasets/prose").json()["format"] == "text"
+
+
+@pytest.mark.parametrize(
+    ("format", "message"),
+    [
+        ("csv", "line 1 needs a feature and a label"),
+        ("json", "a JSON dataset is a list of records"),
+        ("xls", "'xls' is no format; known are csv, json, npy, npz, images, text"),
+    ],
+)
+def test_a_file_that_is_not_of_the_named_format_is_refused(
+    upload: Upload, files: Files, format: str, message: str
+) -> None:
+    response = upload("datasets", "prose", b"Once upon a midnight dreary\n", format=format)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "INVALID_DATASET"
+    assert re.search(message, response.json()["error"]["message"])
+    assert not files()
+
+
 def test_a_refusal_needs_no_web_server(files: Files) -> None:
     with pytest.raises(InvalidDataset):
-        Dataset.objects.store("one", [b"hello"])
+        Dataset.objects.store("one", [b"\xff"])
     assert not files()
 
 

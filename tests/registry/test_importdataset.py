@@ -19,12 +19,19 @@ def test_it_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "iris: 2 samples of 2, labels are text classes in 2 classes, csv" in capsys.readouterr().out
 
 
+def test_a_text_is_described_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rhyme"
+    path.write_text("abc, abc\nabc, abc\n")
+    call_command("importdataset", "rhyme", str(path), "--format=text")
+    assert "rhyme: a text of 18 characters, 6 of them different, text" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("bad name", b"1,2\n", "A name is 1 to 100"),
         ("taken", b"1,2\n", "taken is registered already"),
-        ("one", b"hello", "is no dataset: line 1 needs"),
+        ("one", b"a,label\nx,1\n", "is no dataset: line 2, column 'a'"),
         ("one", None, "cannot be imported: No such file"),
     ],
 )

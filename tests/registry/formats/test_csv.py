@@ -65,6 +65,15 @@ def test_text_labels_need_no_header(write: Write) -> None:
     assert describe(contents).class_count == 2
 
 
+def test_a_column_for_each_class_makes_sets(write: Write) -> None:
+    contents = read(write(b"a,label:sun,b,Label: rain\n1,0,2,1\n3,1,4, 1 \n"))
+    assert contents.x.tolist() == [[1, 2], [3, 4]]
+    assert contents.y.tolist() == [[0, 1], [1, 1]]
+    assert contents.class_names == ("sun", "rain")
+    description = describe(contents)
+    assert (description.labels, description.class_count, description.dimensions) == ("sets", 2, "2")
+
+
 def test_real_labels_have_no_classes(write: Write) -> None:
     description = describe(read(write(b"1,0.5\n2,1\n")))
     assert (description.labels, description.class_count) == ("numbers", None)
@@ -93,6 +102,15 @@ def test_real_labels_have_no_classes(write: Write) -> None:
         (b"1,2\n" * 200 + b"3,4\0\n", "line 201 holds a NUL character"),
         (b"1,2\n" * 200 + b"\xff", "not UTF-8"),
         (b"1," + b"2" * 140_000, "field larger than field limit"),
+        (b"a,label:x,label:y\n1,0,1\n2,1,2\n", "line 3, column 'label:y': '2' is neither 0 nor 1"),
+        (b"a,label:x,label:y\n1,0,\n", "line 2, column 'label:y': '' is neither 0 nor 1"),
+        (b"a,label:x,label:y\nq,0,1\n", "line 2, column 'a': 'q' is not a number"),
+        (b"a,label:x,label:y\n1,0\n", "line 2 has 2 columns, the lines before it 3"),
+        (b"a,label:x,label:y\n", "holds no samples"),
+        (b"a,label:x\n1,0\n", "need two classes at least"),
+        (b"a,label:x,label:x\n1,0,1\n", "two classes are named 'x'"),
+        (b"a,label:,label:x\n1,0,1\n", "the name of class 0 is missing"),
+        (b"label:x,label:y\n0,1\n", "a sample needs a feature too"),
         (b"x" * 60 + b",label\nz,1\n", "column 'x{40}…'"),
     ],
 )

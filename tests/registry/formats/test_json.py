@@ -50,6 +50,15 @@ def test_the_label_is_found(write: Write, records: list[object], labels: list[fl
     assert describe(contents).labels == kind
 
 
+def test_lists_of_classes_are_sets(write: Write) -> None:
+    records = [{"a": 1, "label": ["sun", "rain"]}, {"a": 2, "label": []}, {"a": 3, "label": ["fog"]}]
+    contents = read(write(json.dumps(records).encode()))
+    assert contents.class_names == ("fog", "rain", "sun")
+    assert contents.y.tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
+    description = describe(contents)
+    assert (description.labels, description.class_count, description.sample_count) == ("sets", 3, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -71,6 +80,12 @@ def test_the_label_is_found(write: Write, records: list[object], labels: list[fl
         ('[{"a": 1%s, "b": 2}]' % ("0" * 400), "record 1, key 'a': the number is too large"),
         ('[{"a": 1%s, "b": 2}]' % ("0" * 5000), "record 1 is not valid JSON"),
         ('[{"a": 1, "b": 2}, {"a": 1, "b": "x"}]', "they must be all of one kind"),
+        ('[{"a": 1, "b": ["x"]}, {"a": 1, "b": "y"}]', "they must be all of one kind"),
+        ('[{"a": 1, "b": ["x", 5]}]', "record 1, key 'b': a list of classes holds texts alone"),
+        ('[{"a": 1, "b": ["x"]}]', "need two classes at least"),
+        ('[{"a": 1, "b": []}]', "need two classes at least"),
+        ('[{"a": 1, "b": ["x", ""]}]', "the name of class 0 is missing"),
+        ('[{"a": 1, "b": {"x": 1}}]', "record 1, key 'b': not a number"),
         ('[{"a": 1, "b": ""}]', "record 1: the label is missing"),
         ('[{"a": 1, "b": "\\ud800"}]', "record 1: the label is no valid Unicode text"),
         ('[{"a": 1, "b": "\\u0000"}]', "record 1: the label holds a NUL character"),

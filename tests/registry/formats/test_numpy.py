@@ -88,6 +88,25 @@ def test_a_dataset_may_bring_its_own_split(write: Write) -> None:
     assert describe(contents).class_count == 4
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+def test_a_column_for_each_class_makes_sets(write: Write, dtype: Any) -> None:
+    y = np.array([[1, 0, 1], [0, 0, 0]], dtype)
+    contents = read(write(npz(x=ZEROS((2, 3)), y=y, class_names=["rain", "sun", "fog"])))
+    assert contents.class_names == ("rain", "sun", "fog")
+    assert contents.y.dtype == np.uint8
+    assert contents.y.tolist() == [[1, 0, 1], [0, 0, 0]]
+    description = describe(contents)
+    assert (description.labels, description.class_count, description.sample_count) == ("sets", 3, 2)
+    assert read(write(npz(x=ZEROS((2, 3)), y=y))).class_names == ("0", "1", "2")
+
+
+def test_sets_may_bring_their_own_split(write: Write) -> None:
+    x, y = ZEROS((3, 3)), np.array([[1, 0], [0, 1], [1, 1]])
+    contents = read(write(npz(x_train=x[:2], y_train=y[:2], x_test=x[2:], y_test=y[2:])))
+    assert contents.y_test is not None
+    assert (contents.y.tolist(), contents.y_test.tolist()) == ([[1, 0], [0, 1]], [[1, 1]])
+
+
 def test_whole_labels_must_be_whole_in_both_parts(write: Write) -> None:
     rows = ZEROS((2, 3))
     contents = read(write(npz(x_train=rows, y_train=[1, 2], x_test=rows, y_test=[1.5, 2])))
@@ -124,7 +143,30 @@ def test_the_last_column_of_an_npy_table_is_the_label(write: Write, table: np.nd
         ({"x": ZEROS((2, 3), complex), "y": ZEROS(2)}, "x holds 'complex128'"),
         ({"x": ZEROS((2, 3), [("a", int)]), "y": ZEROS(2)}, "x holds"),
         ({"x": ZEROS((2, 3), "M8[s]"), "y": ZEROS(2)}, "x holds"),
-        ({"x": ZEROS((2, 3)), "y": ZEROS((2, 2))}, "y must hold one label per sample"),
+        ({"x": ZEROS((2, 3)), "y": ZEROS((2, 2, 2))}, "y must hold one label per sample"),
+        ({"x": ZEROS((2, 3)), "y": [["a", "b"], ["c", "d"]]}, "y must hold one label per sample"),
+        ({"x": ZEROS((2, 3)), "y": [[0, 1], [1, 7]]}, r"y\[1, 1\] is 7; which classes .* 0 and 1"),
+        ({"x": ZEROS((2, 3)), "y": [[0, 0.5], [1, 0]]}, r"y\[0, 1\] is 0.5"),
+        ({"x": ZEROS((2, 3)), "y": [[0, np.nan], [1, 0]]}, r"y\[0, 1\] is nan"),
+        ({"x": ZEROS((3, 3)), "y": [[0, 1], [1, 0]]}, "there are 3 samples but 2 labels"),
+        (
+            {"x_train": ZEROS((2, 3)), "y_train": [[0, 1], [1, 0]], "x_test": ZEROS((1, 3)), "y_test": [[0, 2]]},
+            r"y_test\[0, 1\] is 2",
+        ),
+        (
+            {"x_train": ZEROS((2, 3)), "y_train": [[0, 1], [1, 0]], "x_test": ZEROS((1, 3)), "y_test": [1]},
+            "y_train is int64 of shape .* they must be alike",
+        ),
+        (
+            {"x": ZEROS((2, 3)), "y": [[0, 1], [1, 0]], "class_names": ["a"]},
+            "class_names must be a text for each of the 2 columns",
+        ),
+        (
+            {"x": ZEROS((2, 3)), "y": [[0, 1], [1, 0]], "class_names": [1, 2]},
+            "class_names must be a text for each of the 2 columns",
+        ),
+        ({"x": ZEROS((2, 3)), "y": [[0, 1], [1, 0]], "class_names": ["a", "a"]}, "two classes are named 'a'"),
+        ({"x": ZEROS((2, 3)), "y": [[0, 1], [1, 0]], "class_names": ["a", ""]}, "the name of class 1 is missing"),
         ({"x": ZEROS((2, 3)), "y": np.float64(1)}, "y must hold one label per sample"),
         ({"x": ZEROS((2, 3)), "y": [1.0, np.nan]}, "label 1: the label is missing or not a finite number"),
         ({"x": ZEROS((2, 3)), "y": [np.inf, 1.0]}, "label 0: the label is missing or not a finite number"),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.formats import Contents, InvalidDataset, describe, read
+from registry.formats import FORMATS, Contents, InvalidDataset, describe, read
+from registry.formats.reading import recognise
 from tests.registry.formats.conftest import Write
 from tests.registry.formats.files import image, npy, npz, tar_of, zip_of
 
@@ -17,6 +18,7 @@ GOOD = {
     "npy": npy(np.arange(12.0).reshape(4, 3)),
     "npz": npz(x=np.arange(32, dtype=np.uint8).reshape(2, 4, 4), y=["a", "b"]),
     "images": zip_of({"cat/1.png": image(), "dog/2.jpg": image(format="JPEG")}),
+    "text": b"To be, or not to be, that is the question:\nWhether 'tis nobler in the mind to suffer\n",
     "images in tar.gz": tar_of({"cat/1.png": image(), "dog/2.gif": image(format="GIF")}),
 }
 
@@ -47,6 +49,47 @@ def test_what_is_no_dataset_is_refused(write: Write, data: bytes) -> None:
         read(write(data))
 
 
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ("It was the best of times,\nit was the worst of times,\nit was the age of wisdom", "csv"),
+        ("It was the best of times,\nit was the age of wisdom\nit was the age of foolishness", "text"),
+        ("Call me Ishmael. Some years ago, never mind how long, having little money\nin my purse\n", "text"),
+        ("hello", "text"),
+        ("label\n1\n2\n", "text"),
+        ("one;two;label\n1;2;0\n", "csv"),
+        ("a,b,label\nbroken", "csv"),
+        ("a,label:x,label:y\n", "csv"),
+        ("1,2,7\n3,4,8\n5,6\n", "csv"),
+        ("1,2,7\n3,4\n5,6\n", "text"),
+        ("1,2,7\n" + "3,4,8\n" * 20_000 + "prose\n" * 50_000, "csv"),
+        ("\ufeffDear reader\n", "text"),
+        ("def f(a, b):\n    return a\n", "text"),
+        ("[1] Notes", "json"),
+    ],
+)
+def test_prose_is_told_from_csv_by_its_commas(write: Write, text: str, format: str) -> None:
+    assert recognise(write(text.encode())) == format
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_named_format_is_believed(write: Write, name: str, format: str) -> None:
+    """It is read as what it is said to be, or refused as no such thing."""
+    path = write(GOOD[name])
+    try:
+        contents = read(path, format)
+    except InvalidDataset:
+        assert format != name.split()[0]
+    else:
+        assert contents.format == format
+
+
+def test_an_unknown_format_is_refused(write: Write) -> None:
+    with pytest.raises(InvalidDataset, match=r"'xls' is no format; known are csv, json, .* text"):
+        read(write(b"1,2\n"), "xls")
+
+
 def read_or_refuse(path: Path) -> None:
     """Whatever is read keeps the promises of Contents; nothing but InvalidDataset is raised."""
     try:
@@ -54,12 +97,15 @@ def read_or_refuse(path: Path) -> None:
     except InvalidDataset:
         return
     assert isinstance(contents, Contents)
+    assert describe(contents).sample_count >= 1
+    if contents.is_text:
+        assert contents.x.tobytes().decode().strip()
+        return
     assert contents.x.ndim in (2, 4)
     assert contents.x.dtype in (np.uint8, np.float32)
     assert np.isfinite(contents.x).all()
     assert contents.y.dtype in (np.int64, np.float64)
     assert np.isfinite(contents.y).all()
-    assert describe(contents).sample_count >= 1
 
 
 @settings(max_examples=300)
