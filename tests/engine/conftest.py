@@ -1,6 +1,7 @@
 """Sessions as the trainer finds them: a directory with a spec, and a dataset beside it. No database."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,16 @@ def numbers(count: int = 24) -> Array:
 def make_session(tmp_path: Path) -> MakeSession:
     """Makes a session's directory from arrays (x, y, …) or from a file, with a configuration that may be changed."""
 
-    def make(name: str = "session", *, file: Path | None = None, **options: Any) -> SessionDirectory:
-        arrays = {key: options.pop(key) for key in ("x", "y") if key in options}
+    def make(
+        name: str = "session", *, file: Path | None = None, format: str = "npz", **options: Any
+    ) -> SessionDirectory:
+        arrays = {key: options.pop(key) for key in ("x", "y", "class_names") if key in options}
         arrays |= {key: options.pop(key) for key in ("x_train", "y_train", "x_test", "y_test") if key in options}
         if file is None:
             file = tmp_path / f"{name}.npz"
             np.savez(file, **arrays)
+        elif file.parent != tmp_path:  # what is decoded is kept beside the file
+            file = Path(shutil.copy(file, tmp_path))
         config: dict[str, Any] = {
             "model_architecture": "mlp",
             "dataset_name": name,
@@ -68,7 +73,7 @@ def make_session(tmp_path: Path) -> MakeSession:
             session_id=name,
             config=TrainingConfig.from_json(config),
             dataset=DatasetFile(
-                name=name, path=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest(), format="npz"
+                name=name, path=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest(), format=format
             ),
         ).write(directory.spec)
         return directory

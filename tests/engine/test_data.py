@@ -25,7 +25,13 @@ def bare_data(train_count: int, seed: int = 0) -> TrainingData:
     nothing = torch.empty(train_count, 1)
     order = torch.arange(train_count)
     return TrainingData(
-        x=nothing, y=nothing[:, 0], class_names=None, train_rows=order, validation_rows=order[:0], seed=seed
+        x=nothing,
+        y=nothing[:, 0],
+        class_names=None,
+        output_count=1,
+        train_rows=order,
+        validation_rows=order[:0],
+        seed=seed,
     )
 
 
@@ -93,10 +99,93 @@ def test_moments_are_those_of_the_training_split_alone(make_session: MakeSession
     x, y = rows(), numbers()
     data = load(make_session(x=x, y=y, loss_function="mse"))
     train = data.train_rows.numpy()
-    assert np.allclose(data.input_moments().mean, x[train].mean(0, dtype=np.float64))
-    assert np.allclose(data.input_moments().scale, x[train].std(0, dtype=np.float64))
-    assert np.allclose(data.label_moments().mean, y[train].mean())
-    assert np.allclose(data.label_moments().scale, y[train].std())
+    inputs, labels = data.input_moments(), data.label_moments()
+    assert inputs is not None
+    assert labels is not None
+    assert np.allclose(inputs.mean, x[train].mean(0, dtype=np.float64))
+    assert np.allclose(inputs.scale, x[train].std(0, dtype=np.float64))
+    assert np.allclose(labels.mean, y[train].mean())
+    assert np.allclose(labels.scale, y[train].std())
+
+
+@pytest.mark.parametrize(
+    ("normalize", "x", "mean", "scale"),
+    [
+        ("unit", images(channels=3), [0.0, 0.0, 0.0], [255.0, 255.0, 255.0]),
+        ("none", images(channels=3), [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+        ("none", rows(features=2), [0.0, 0.0], [1.0, 1.0]),
+    ],
+)
+def test_inputs_may_be_brought_to_0_to_1_or_left_as_they_are(
+    make_session: MakeSession, normalize: str, x: Any, mean: list[float], scale: list[float]
+) -> None:
+    inputs = load(make_session(x=x, y=classes(), normalize=normalize)).input_moments()
+    assert inputs is not None
+    assert (inputs.mean.tolist(), inputs.scale.tolist()) == (mean, scale)
+
+
+def test_only_bytes_can_be_brought_to_0_to_1(make_session: MakeSession) -> None:
+    with pytest.raises(TrainingFailure, match="use standard or none") as caught:
+        load(make_session(x=images() / 255.0, y=classes(), normalize="unit"))
+    assert caught.value.code == "bad_config"
+
+
+def test_a_series_is_an_image_of_one_channel(make_session: MakeSession) -> None:
+    series = np.random.default_rng(1).normal(5.0, 3.0, (24, 12, 4)).astype(np.float32)
+    data = load(make_session(x=series, y=numbers(), loss_function="mse", validation_from="end"))
+    assert (data.kind, data.sample_shape) == ("images", (1, 12, 4))
+    assert data.validation_rows.tolist() == [19, 20, 21, 22, 23]
+    samples, _ = data.batch(torch.tensor([2]), torch.device("cpu"))
+    assert np.array_equal(samples[0, 0].numpy(), series[2])
+    inputs = data.input_moments()
+    assert inputs is not None
+    assert inputs.mean.tolist() == pytest.approx([series[:19].mean(dtype=np.float64)])
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss_function", "outputs"),
+    [
+        (classes(names=3), "cross_entropy", 3),
+        (classes(names=2), "cross_entropy", 2),
+        (classes(names=3), "bce", 3),
+        (classes(names=2), "bce", 1),
+        (numbers(), "mse", 1),
+        (np.eye(4, dtype=int)[classes(names=4)], "bce", 4),
+        (np.eye(2, dtype=int)[classes(names=2)], "bce", 2),
+    ],
+)
+def test_the_problem_says_how_many_outputs_a_network_has(
+    make_session: MakeSession, labels: Any, loss_function: str, outputs: int
+) -> None:
+    assert load(make_session(x=rows(), y=labels, loss_function=loss_function)).output_count == outputs
+
+
+def test_sets_of_classes_are_targets_of_0_and_1(make_session: MakeSession) -> None:
+    y = np.random.default_rng(1).integers(0, 2, (24, 3))
+    data = load(make_session(x=rows(), y=y, class_names=["sun", "rain", "wind"], loss_function="bce"))
+    assert data.class_names == ("sun", "rain", "wind")
+    _, targets = data.batch(torch.tensor([5, 0]), torch.device("cpu"))
+    assert targets.dtype == torch.float32
+    assert np.array_equal(targets.numpy(), y[[5, 0]])
+    counts = data.train_class_counts()
+    assert counts is not None
+    assert counts.tolist() == y[data.train_rows.numpy()].sum(0).tolist()
+
+
+def test_classes_are_counted_on_the_training_split(make_session: MakeSession) -> None:
+    labels = np.array([0] * 12 + [1] * 7 + [2] * 5)
+    data = load(make_session(x=rows(), y=labels))
+    counts = data.train_class_counts()
+    assert counts is not None
+    assert counts.tolist() == np.bincount(labels[data.train_rows.numpy()], minlength=3).tolist()
+    assert load(make_session(x=rows(), y=numbers(), loss_function="mse")).train_class_counts() is None
+
+
+def test_the_validation_split_comes_in_batches_of_its_own_rows(make_session: MakeSession) -> None:
+    data = load(make_session(x=rows(), y=classes()))
+    batches = data.validation_batches(2)
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    assert torch.equal(torch.cat(batches), data.validation_rows)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3e20, 1e-40])
@@ -133,6 +222,9 @@ def remove_the_file(file: Path) -> None:
         ({"x": np.full((24, 2), np.nan), "y": classes()}, spoil_nothing, "not a finite number"),
         ({"x": rows(), "y": numbers() * 1e300, "loss_function": "mse"}, spoil_nothing, "32 bits"),
         ({"x": rows(23), "y": classes()}, spoil_nothing, "23"),
+        ({"x": rows(), "y": np.eye(3)[classes()]}, spoil_nothing, "any number of classes; use bce"),
+        ({"x": rows(), "y": np.eye(3)[classes()] * 2, "loss_function": "bce"}, spoil_nothing, r"y\[0, 0\] is 2"),
+        ({"x": np.full((24, 2), "a"), "y": classes()}, spoil_nothing, "x must be numbers"),
     ],
 )
 def test_a_dataset_that_cannot_be_trained_on_says_why(
