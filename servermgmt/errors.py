@@ -23,6 +23,7 @@ from authkeys.audit import AuditUnavailable
 from registry.errors import InvalidName, NameTaken, TooLarge
 from registry.formats import InvalidDataset
 from servermgmt.parsers import InvalidJSON
+from training.installation import CatalogueUnavailable
 from training.models import IllegalTransition
 from training.spec import InvalidConfig
 
@@ -52,6 +53,7 @@ DOMAIN: dict[type[Exception], tuple[int, str]] = {
     NameTaken: (409, "NAME_TAKEN"),
     TooLarge: (413, "TOO_LARGE"),
     AuditUnavailable: (503, "AUDIT_UNAVAILABLE"),
+    CatalogueUnavailable: (503, "CATALOGUE_UNAVAILABLE"),
 }
 
 # What Django raises. Its messages are written for its developers. The more special come first.

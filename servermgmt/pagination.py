@@ -1,6 +1,7 @@
 """Paging by header, as GitHub does it: the body stays a bare array."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.core import signing
@@ -23,13 +24,17 @@ class LinkHeaderPagination(BasePagination):
     is added to it, so that no row is shown twice or left out. The fields must be columns of the model and not null.
     A page starts where the last row shown stood, so a page far down costs what the first one does, and rows that
     come or go meanwhile move nothing. A view's `page_size` is its default limit. A generic view pages by itself; any
-    other calls `paginate_queryset` and `get_paginated_response`.
+    other calls `paginate_queryset` and `get_paginated_response`. A list that is no rows is paged by position.
     """
 
     next_url: str | None = None
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Any]:
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
+    ) -> list[Any]:
         limit = read_limit(request, default_limit(view))
+        if not isinstance(queryset, QuerySet):
+            return self._part_of(queryset, limit, request, salt=f"cursor:{request.path}")
         ordering = Ordering(queryset, view)
         rows = queryset.order_by(*ordering.names)
         cursor = request.query_params.get("cursor")
@@ -40,6 +45,14 @@ class LinkHeaderPagination(BasePagination):
             page.pop()
             self.next_url = replace_query_param(request.build_absolute_uri(), "cursor", ordering.cursor(page[-1]))
         return page
+
+    def _part_of(self, entries: Sequence[Any], limit: int, request: Request, salt: str) -> list[Any]:
+        cursor = request.query_params.get("cursor")
+        start = 0 if cursor is None else read_cursor(cursor, salt)
+        if start + limit < len(entries):
+            following = signing.dumps(start + limit, salt=salt)
+            self.next_url = replace_query_param(request.build_absolute_uri(), "cursor", following)
+        return list(entries[start : start + limit])
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(data, headers={"Link": f'<{self.next_url}>; rel="next"'} if self.next_url else {})
@@ -75,6 +88,14 @@ def read_limit(request: Request, default: int) -> int:
     return int(text)
 
 
+def read_cursor(cursor: str, salt: str) -> Any:
+    """What a cursor of ours says. Raises ValidationError for any other."""
+    try:
+        return signing.loads(cursor, salt=salt)
+    except signing.BadSignature:
+        raise ValidationError({"cursor": ["is not one that this collection gave; start without it"]}) from None
+
+
 class Ordering:
     """The columns by which a collection is ordered, the last of them unique, and places between its rows."""
 
@@ -99,10 +120,7 @@ class Ordering:
 
     def after(self, cursor: str) -> Q:
         """The rows behind a place. Raises ValidationError when the cursor is not one of ours."""
-        try:
-            texts = signing.loads(cursor, salt=self.salt)
-        except signing.BadSignature:
-            raise ValidationError({"cursor": ["is not one that this collection gave; start without it"]}) from None
+        texts = read_cursor(cursor, self.salt)
         behind = Q()
         equal = Q()
         for (column, descending), text in zip(self.columns, texts, strict=True):

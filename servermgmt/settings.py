@@ -209,9 +209,11 @@ TRAINING_DEVICE = env.str("TRAINING_DEVICE", default="auto")
 ARCHITECTURE_MODULES = env.list("ARCHITECTURE_MODULES", default=[])
 TRAINING_SEED = number("TRAINING_SEED", 0, int, lowest=0)
 TRAINER_COMMAND = [sys.executable, "-m", "training.engine"]
+WARM_TRAINERS = env.bool("WARM_TRAINERS", default=False)
 STOP_GRACE_SECONDS = number("STOP_GRACE_SECONDS", 30.0, float, lowest=0.0)
 CHECKPOINT_EVERY_SECONDS = number("CHECKPOINT_EVERY_SECONDS", 60.0, float, lowest=0.0)
 CRASH_ATTEMPTS = number("CRASH_ATTEMPTS", 3, int, lowest=1)
+VALIDATE_SECONDS = number("VALIDATE_SECONDS", 60.0, float, lowest=1.0)
 SESSION_RETENTION_DAYS = number("SESSION_RETENTION_DAYS", 7, int, lowest=0)  # 0 keeps all
 
 # --- Monitoring -------------------------------------------------------------------------------------------------

@@ -4,15 +4,17 @@ What there is is known to the engine alone, where the functions that build the n
 (training/engine/architectures.py): it writes the catalogue down as JSON, and everybody else reads that.
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from training.spec import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 # Where the packages that bring architectures say so.
 ENTRY_POINTS = "training_server.architectures"
@@ -32,6 +34,15 @@ class Architecture:
 
 
 Catalogue = Mapping[str, Architecture]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A module that should have brought architectures, who brings it, and why it could not."""
+
+    module: str
+    source: str
+    reason: str
 
 
 class Described(Protocol):
@@ -86,9 +97,31 @@ def _architecture_misfits(
     if name and architecture is None:
         yield Misfit("model_architecture", _unknown(name, catalogue))
     if architecture and "model_args" in config:
-        for error in Draft202012Validator(architecture.arguments).iter_errors(config["model_args"]):
-            place = ".".join(["model_args", *map(str, error.absolute_path)])
-            yield Misfit("model_args", f"{place}: {error.message[:200]}")
+        known = architecture.arguments["properties"]
+        for argument in sorted(config["model_args"].keys() - known):
+            has = f"{name} has {', '.join(known)}" if known else f"{name} has no arguments"
+            yield Misfit("model_args", f"model_args.{argument[:60]} is not known; {has}")
+        # Every argument has a default, so there is nothing wrong with none; and the validator is slow to import.
+        for error in _errors(architecture.arguments, config["model_args"]) if config["model_args"] else ():
+            if error.validator != "additionalProperties":
+                place = ".".join(["model_args", *map(str, error.absolute_path)])
+                yield Misfit("model_args", f"{place} {_against(error)}")
+
+
+def _errors(schema: Mapping[str, Any], value: Any) -> Iterator["ValidationError"]:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema).iter_errors(value)
+
+
+def _against(error: "ValidationError") -> str:
+    """What an argument must be, in the words that follow its name."""
+    rule: Any = error.schema
+    if error.validator == "type":
+        return f"must be of type {' or '.join([rule['type']] if isinstance(rule['type'], str) else rule['type'])}"
+    if error.validator in ("minimum", "maximum"):
+        return f"must be between {rule['minimum']} and {rule['maximum']}"
+    return f"must be one of {', '.join(map(json.dumps, rule['enum']))}"
 
 
 def _optimizer_misfits(config: Mapping[str, Any]) -> Iterator[Misfit]:
@@ -127,6 +160,10 @@ def _dataset_misfits(
         yield from _label_misfits(config, dataset)
     if kind != "images" and config.get("augment", "none") != "none":
         yield Misfit("augment", f"augment varies images, and this dataset holds {_in_words(dataset)}")
+    if kind != "images" and config.get("normalize") == "unit":
+        yield Misfit("normalize", f"unit is for images of 8 bits, and this dataset holds {_in_words(dataset)}")
+    if kind != "text" and config.get("tokenizer") == "bytes":
+        yield Misfit("tokenizer", f"tokenizer is for text, and this dataset holds {_in_words(dataset)}")
 
 
 def _text_misfits(config: Mapping[str, Any], dataset: Described) -> Iterator[Misfit]:
@@ -146,6 +183,9 @@ def _text_misfits(config: Mapping[str, Any], dataset: Described) -> Iterator[Mis
 
 def _label_misfits(config: Mapping[str, Any], dataset: Described) -> Iterator[Misfit]:
     loss = config.get("loss_function")
+    weights, classes = config.get("class_weights"), dataset.class_count
+    if isinstance(weights, Mapping) and classes is not None and len(weights) > classes:
+        yield Misfit("class_weights", f"class_weights names {len(weights)} classes, and this dataset has {classes}")
     if dataset.labels == "sets":
         if loss not in (None, "bce"):
             yield Misfit("loss_function", "each sample of this dataset has any number of classes; use bce")
@@ -173,7 +213,7 @@ def _in_words(dataset: Described) -> str:
 
 def _unknown(name: str, catalogue: Catalogue) -> str:
     """Says that an architecture is not known, and which ones are."""
-    shown = name if len(name) <= 60 else f"{name[:60]}…"
+    shown = name if len(name) <= 40 else f"{name[:40]}…"
     near = get_close_matches(shown.lower(), catalogue)
     hint = (
         f"did you mean {' or '.join(near)}?"

@@ -71,7 +71,6 @@ def test_a_regression_answers_in_the_units_of_the_labels() -> None:
         ("vit_b_16", (70, 90), 8, (96, 96)),
         ("vit_h_14", (1000, 1000), 8, (224, 224)),
         ("maxvit_t", (8, 8), 8, (224, 224)),
-        ("mlp", (8, 8), 8, (8, 8)),
     ],
 )
 def test_images_are_brought_to_a_size_the_network_can_work_with(

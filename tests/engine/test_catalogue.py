@@ -11,11 +11,13 @@ from training.engine.networks.torchvision import NETWORKS, import_torchvision
 
 IMAGES: dict[str, Any] = {"dimensions": "8x8x1", "sample_count": 100, "labels": "integers", "class_count": 10}
 ROWS = {**IMAGES, "dimensions": "64"}
+TEXT = {"dimensions": "text", "sample_count": 1000, "labels": "text", "class_count": 40}
 REAL_LABELS = {"labels": "numbers", "class_count": None}
 
 
 def find_misfits(description: dict[str, Any], **changes: Any) -> dict[str, list[str]]:
-    values = {"model_architecture": "mlp", "loss_function": "cross_entropy"}
+    architecture = "gpt" if description["labels"] == "text" else "mlp"
+    values = {"model_architecture": architecture, "loss_function": "cross_entropy"}
     return misfits(values | changes, Description(format="npz", **description), catalogue())
 
 
@@ -35,6 +37,10 @@ def test_the_catalogue_names_torchvisions_classification_networks() -> None:
         ({**ROWS, **REAL_LABELS}, {"loss_function": "mae"}),
         ({**ROWS, "class_count": 1}, {"loss_function": "mse"}),
         ({**ROWS, "sample_count": 2, "class_count": 2}, {}),
+        (ROWS, {"optimizer": "sgd", "momentum": 0.5, "scheduler": "cosine", "warmup_steps": 5}),
+        (ROWS, {"label_smoothing": 0.1, "class_weights": {"0": 2.0}}),
+        (IMAGES, {"augment": "flip", "normalize": "unit"}),
+        (TEXT, {"tokenizer": "bytes", "context_length": 128, "validation_split": 0.2}),
     ],
 )
 def test_what_fits_has_no_misfits(description: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -55,6 +61,24 @@ def test_what_fits_has_no_misfits(description: dict[str, Any], changes: dict[str
         ({**ROWS, **REAL_LABELS}, {}, "loss_function", "use mse"),
         ({**ROWS, **REAL_LABELS}, {"loss_function": "bce"}, "loss_function", "use mse"),
         ({**ROWS, "labels": "names"}, {"loss_function": "mae"}, "loss_function", "use cross_entropy"),
+        (ROWS, {"optimizer": "adamw", "momentum": 0.0}, "momentum", "momentum is for sgd and rmsprop"),
+        (ROWS, {"loss_function": "mse", "label_smoothing": 0.1}, "label_smoothing", "is for cross_entropy"),
+        (ROWS, {"loss_function": "mse", "class_weights": "balanced"}, "class_weights", "is regression"),
+        (
+            ROWS,
+            {"class_weights": dict.fromkeys("abcdefghijk", 1)},
+            "class_weights",
+            "11 classes, and this dataset has 10",
+        ),
+        (ROWS, {"scheduler": "one_cycle", "warmup_steps": 5}, "warmup_steps", "warm-up of its own"),
+        (ROWS, {"augment": "flip"}, "augment", "rows of 64 features"),
+        (ROWS, {"normalize": "unit"}, "normalize", "rows of 64 features"),
+        (IMAGES, {"tokenizer": "bytes"}, "tokenizer", "images of 8x8x1"),
+        (TEXT, {"augment": "flip"}, "augment", "holds text"),
+        (TEXT, {"normalize": "unit"}, "normalize", "holds text"),
+        (TEXT, {"class_weights": "balanced"}, "class_weights", "is a text"),
+        (TEXT, {"loss_function": "bce"}, "loss_function", "cross_entropy"),
+        (TEXT, {"context_length": 128, "validation_split": 0.1}, "context_length", "1000 characters"),
     ],
 )
 def test_a_misfit_names_its_field_and_what_to_do(

@@ -16,13 +16,17 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from authkeys.models import APIKey
+from training.installation import CatalogueUnavailable, installation
 
 ANY_HOST = "0.0.0.0"  # noqa: S104 (a server is for others)
 ADMIN = "admin"
 
 
 class Command(BaseCommand):
-    help = "Checks that the port is free, migrates the database and, the first time, makes an API key and an admin."
+    help = (
+        "Checks that the port is free, migrates the database, makes an API key and an admin the first time, "
+        "and lists the architectures."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--without-credentials", action="store_true", help="Make no API key and no admin.")
@@ -34,6 +38,20 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
             if not options["without_credentials"]:
                 self.make_first_credentials()
+            self.list_architectures()
+
+    def list_architectures(self) -> None:
+        """Have the engine say what it can train, and show what should have been there and is not."""
+        try:
+            found = installation()
+        except CatalogueUnavailable as error:
+            self.stderr.write(f"{error} Until then no session can be started; all else works.")
+            return
+        for left_out in found.left_out:
+            self.stderr.write(
+                f"The architectures of {left_out.source} are left out, since its module {left_out.module} "
+                f"cannot be imported: {left_out.reason}"
+            )
 
     def make_first_credentials(self) -> None:
         """Make and show one API key and one admin, each only if there has never been any."""

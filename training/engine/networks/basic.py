@@ -7,14 +7,16 @@ from torch import Tensor, nn
 
 from training.engine.architectures import Between, DataShape, architecture
 
+Dropout = Annotated[float, Between(0, 0.99), "The share of values that is left out at random while training."]
+
 
 @architecture("mlp", takes=("rows", "images"))
 def build_mlp(
     data: DataShape,
     *,
-    width: Annotated[int, Between(1, 65_536)] = 256,
-    depth: Annotated[int, Between(1, 100)] = 2,
-    dropout: Annotated[float, Between(0, 0.99)] = 0.2,
+    width: Annotated[int, Between(1, 65_536), "Units of the first hidden layer."] = 256,
+    depth: Annotated[int, Between(1, 100), "Hidden layers."] = 2,
+    dropout: Dropout = 0.2,
 ) -> nn.Module:
     """Fully connected: hidden layers over all values of a sample, each half as wide as the one before it."""
     layers: list[nn.Module] = [nn.Flatten()]
@@ -36,9 +38,9 @@ class GlobalAverage(nn.Module):
 def build_cnn(
     data: DataShape,
     *,
-    width: Annotated[int, Between(1, 4096)] = 32,
-    depth: Annotated[int, Between(1, 10)] = 3,
-    dropout: Annotated[float, Between(0, 0.99)] = 0.2,
+    width: Annotated[int, Between(1, 4096), "Channels of the first convolution."] = 32,
+    depth: Annotated[int, Between(1, 10), "Convolutions."] = 3,
+    dropout: Dropout = 0.2,
 ) -> nn.Module:
     """Convolutions with batch normalisation, each twice as wide as the last, then the average of each channel."""
     channels, height, width_px = data.sample_shape
