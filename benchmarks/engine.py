@@ -65,21 +65,20 @@ class Case:
         )
 
     def epochs(self, data: TrainingData) -> int:
-        return max(1, -(-SAMPLES[self.architecture] // len(data.train_rows)))
+        return max(1, -(-SAMPLES[self.architecture] // data.train_count))
 
 
 def build(case: Case, data: TrainingData) -> nn.Module:
     """The engine's own network, freshly initialised."""
     torch.manual_seed(0)
-    assert data.class_names is not None
     shape = DataShape(
-        kind="images" if data.holds_images else "rows",
+        kind=data.kind,
         sample_shape=data.sample_shape,
-        output_count=len(data.class_names),
+        output_count=data.output_count,
         largest_batch=case.batch_size,
     )
     model = build_model(case.architecture, {}, shape, data.input_moments(), None)
-    return model.to(memory_format=torch.channels_last) if data.holds_images else model  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last) if data.kind == "images" else model  # type: ignore[call-overload]
 
 
 def split_tensors(data: TrainingData) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -199,7 +198,7 @@ def report(case: Case, rounds: int) -> None:
         for name, contender in CONTENDERS.items():
             seconds[name].append(contender(case, data))
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}  # the first round warms up
-    rate = case.epochs(data) * len(data.train_rows) / median["by hand"]
+    rate = case.epochs(data) * data.train_count / median["by hand"]
     title = f"{case.dataset.name} {case.architecture} batch {case.batch_size}"
     ratios = "".join(f"{median['by hand'] / median[name]:10.2f}" for name in ("engine", "textbook"))
     print(f"{title:24}{rate:10,.0f} per s{ratios}", flush=True)

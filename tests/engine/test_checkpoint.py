@@ -126,6 +126,30 @@ def test_a_checkpoint_of_the_same_step_replaces_the_older(two_checkpoints: Path)
     assert newest.load()["model"]["weight"][0] == 3.0
 
 
+def test_one_that_is_being_replaced_is_found_until_the_new_one_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CheckpointStore(folder, keep=1)
+    store.save(state(1.0), epoch=1, step=10)
+    rename = Path.rename
+
+    def die_before_the_new_one_is_in_its_place(path: Path, target: Path) -> Path:
+        if path.suffix == ".part":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", die_before_the_new_one_is_in_its_place)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(state(2.0), epoch=1, step=10)
+    monkeypatch.undo()
+    newest, damaged = find_newest(folder)
+    assert newest is not None
+    assert (newest.step, damaged) == (10, [])
+    assert newest.load()["model"]["weight"][0] == 1.0
+    store.save(state(2.0), epoch=1, step=10)
+    assert [path.name for path in folder.iterdir()] == ["step-00000010"]
+
+
 def test_a_half_written_one_is_not_seen_and_goes_with_the_next(two_checkpoints: Path) -> None:
     (two_checkpoints / ".step-00000030.part").mkdir()
     (two_checkpoints / ".step-00000030.part" / "state.pt").write_bytes(b"half")

@@ -90,8 +90,11 @@ class CheckpointStore:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         fsync_folder(aside)
-        # Only a damaged checkpoint, or one of the same step with the epoch still open, can be there already.
-        shutil.rmtree(folder, ignore_errors=True)
+        # One of the same step may be there, made between two batches of a step or before the validation. Until the new
+        # one is in its place it is still found, under the name that it gets here.
+        if folder.exists():
+            shutil.rmtree(_replaced(folder), ignore_errors=True)
+            folder.rename(_replaced(folder))
         aside.rename(folder)
         fsync_folder(self._folder)
         self._remove_all_but(step)
@@ -100,7 +103,7 @@ class CheckpointStore:
     def _remove_all_but(self, newest: int) -> None:
         """Keep the newest few up to this step. What counts further was damaged: the trainer went on from before it."""
         folders = _newest_first(self._folder)
-        kept = [folder for folder in folders if _step(folder) <= newest][: self._keep]
+        kept = [folder for folder in folders if 0 <= _step(folder) <= newest][: self._keep]
         leftovers = self._folder.glob(".step-*.part")  # of a trainer that was killed
         for folder in (*(folder for folder in folders if folder not in kept), *leftovers):
             shutil.rmtree(folder, ignore_errors=True)
@@ -117,6 +120,11 @@ def save_weights(state: dict[str, Any], path: Path) -> str:
     aside.replace(path)
     fsync_folder(path.parent)
     return sha256
+
+
+def _replaced(folder: Path) -> Path:
+    """The name of a checkpoint while another of its step takes its place; sorted behind all that have a step."""
+    return folder.with_name(f"{folder.name}.replaced")
 
 
 def _newest_first(folder: Path) -> list[Path]:
