@@ -20,6 +20,7 @@ from training import bell, leash
 from training.journal import JournalWriter
 from training.models import TrainingSession
 from training.recovery import work_waits
+from training.warm import WarmTrainers
 
 TURN_SECONDS = 0.25
 RING_EVERY_SECONDS = 2.0
@@ -114,6 +115,7 @@ class Watch:
         self.stopping = False
         self.training = Cluster(bell.CLUSTER)
         self.clusters = [Cluster("default"), self.training]
+        self.warm_trainers = WarmTrainers() if settings.WARM_TRAINERS else None
         self.rung_at = 0.0
         self.work_waits_since: float | None = None
 
@@ -134,6 +136,8 @@ class Watch:
             cluster.keep_alive()
         try:
             self.look_for_work()
+            if self.warm_trainers is not None:
+                self.warm_trainers.keep(settings.MAX_CONCURRENT_SESSIONS - TrainingSession.objects.running().count())
         except DatabaseError:
             logger.exception("The database did not answer; the watch goes on.")
 
@@ -156,6 +160,8 @@ class Watch:
     def stop(self) -> None:
         """Let go of everything, within the deadline."""
         deadline = time.monotonic() + STOP_SECONDS
+        if self.warm_trainers is not None:
+            self.warm_trainers.end()
         for cluster in self.clusters:
             cluster.let_go()
         if self.stop_trainers:

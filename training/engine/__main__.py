@@ -12,21 +12,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from training.engine.checkpoint import find_newest, save_weights
+from training.engine.attempt import train_share
+from training.engine.checkpoint import find_newest
 from training.engine.failures import TrainingFailure, as_failure
+from training.engine.journal_log import send_logs_to
+from training.engine.ranks import Meeting, RankDied, train_in_ranks
 from training.journal import AlreadyLocked, JournalWriter, Lock, SessionDirectory
 from training.spec import SessionSpec
 
 logger = logging.getLogger("training.engine")
 
-WEIGHTS = "model.pt"
-
 
 class StopSignals:
-    """SIGTERM and SIGINT only raise a flag; the loop looks at it after each step."""
+    """SIGTERM and SIGINT only raise a flag; the loop looks at it after each step, in other processes too."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell_others: Callable[[], None]) -> None:
         self.asked = False
+        self._tell_others = tell_others
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
         # The supervisor starts a trainer with SIGTERM blocked, so that one that comes too early waits until here.
@@ -34,20 +36,7 @@ class StopSignals:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-
-
-class JournalHandler(logging.Handler):
-    """Writes log records into the journal, from where they become the session's log entries."""
-
-    def __init__(self, journal: JournalWriter) -> None:
-        super().__init__()
-        self._journal = journal
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._journal.log(record.levelname, self.format(record))
-        except OSError:
-            self.handleError(record)
+        self._tell_others()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,16 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lock-fd", type=int, help="an open descriptor that holds the session's lock")
     options = parser.parse_args(arguments)
 
-    stop = StopSignals()
     directory = SessionDirectory(options.session_dir)
+    stop = StopSignals(tell_others=Meeting.of(directory).ask_to_stop)
     directory.create()
     _hold_lock(directory, options.lock_fd).write_pid(os.getpid())
     journal = JournalWriter(directory.events, options.attempt)
-    logging.basicConfig(handlers=[JournalHandler(journal), logging.StreamHandler()], format="%(message)s")
-    logging.captureWarnings(True)
-    logger.setLevel(logging.INFO)
+    send_logs_to(journal)
     try:
         train(directory, journal, lambda: stop.asked)
+    except RankDied as error:
+        logger.error("%s", error)
+        return 1
     except Exception as error:
         failure = as_failure(error)
         logger.error("%s", failure, exc_info=error)
@@ -77,25 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(directory: SessionDirectory, journal: JournalWriter, should_stop: Callable[[], bool]) -> None:
-    """Train on from the newest good checkpoint, write the weights, and say in the journal how it ended."""
-    checkpoint, damaged = find_newest(directory.checkpoints)
-    journal.start(os.getpid(), checkpoint.name if checkpoint else None)
+    """Train on from the newest good checkpoint to the end, in this process or in one for each GPU."""
+    resume_from, damaged = find_newest(directory.checkpoints)
+    journal.start(os.getpid(), resume_from.name if resume_from else None)
     for problem in damaged:
         logger.warning("checkpoint skipped: %s", problem)
-    if damaged and not checkpoint:
+    if damaged and not resume_from:
         raise TrainingFailure(
             "no_valid_checkpoint",
             "No checkpoint of the session can be read, so it cannot go on: check the disk and start a new session.",
         )
     spec = SessionSpec.read(directory.spec)
+    if spec.config.gpus == 1:
+        from training.engine.world import World
 
-    from training.engine.trainer import Trainer
-
-    trainer = Trainer(spec, directory, journal, should_stop, checkpoint)
-    ending = trainer.fit()
-    sha256 = save_weights(trainer.model.state_dict(), directory.weights / WEIGHTS)
-    logger.info("weights saved; %s after %d epochs", ending, trainer.progress.epoch)
-    journal.end(ending, weights=WEIGHTS, sha256=sha256)
+        train_share(spec, directory, journal, should_stop, resume_from, World.alone())
+    else:
+        train_in_ranks(spec, directory, journal.attempt, should_stop, resume_from)
 
 
 def _hold_lock(directory: SessionDirectory, descriptor: int | None) -> Lock:
