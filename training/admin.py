@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 
 from authkeys.permissions import ReadOnlyAdmin
-from training.models import IllegalTransition, LogEntry, Metric, TrainingSession, Transition
+from training.models import IllegalTransition, LogEntry, Metric, SeriesPoint, TrainingSession, Transition
 from training.state import State
 
 
@@ -88,6 +88,15 @@ class MetricAdmin(ReadOnlyAdmin):
     list_filter = ("timestamp",)
     list_select_related = ("session",)
     search_fields = ("session__session_id",)
+
+
+@admin.register(SeriesPoint)
+class SeriesPointAdmin(ReadOnlyAdmin):
+    list_display = ("session", "name", "step", "value", "timestamp")
+    list_select_related = ("session",)
+    search_fields = ("=session__session_id",)
+    show_full_result_count = False  # there may be millions
+    ordering = ("-id",)
 
 
 @admin.register(LogEntry)

@@ -158,7 +158,7 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path, attempt: int) -> None:
-        self._attempt = attempt
+        self.attempt = attempt
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._end_torn_line()
 
@@ -169,7 +169,7 @@ class JournalWriter:
             os.write(self._descriptor, b"\n")
 
     def _append(self, event: str, fields: Mapping[str, Any]) -> None:
-        record = {"event": event, "attempt": self._attempt, "at": now(), **fields}
+        record = {"event": event, "attempt": self.attempt, "at": now(), **fields}
         line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         while line:
             line = line[os.write(self._descriptor, line) :]
@@ -259,7 +259,7 @@ def _parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.split(b"\n"):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict) and isinstance(record.get("event"), str):
             yield record

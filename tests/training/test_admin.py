@@ -21,12 +21,13 @@ def staff(db: None) -> Client:
     return client
 
 
-@pytest.mark.parametrize("page", ["trainingsession", "metric", "logentry", "transition"])
+@pytest.mark.parametrize("page", ["trainingsession", "metric", "seriespoint", "logentry", "transition"])
 def test_every_table_has_its_pages(staff: Client, make_session: MakeSession, page: str) -> None:
     session = make_session(state=State.RUNNING, current_epoch=1)
     row = {
         "trainingsession": session,
         "metric": session.metrics.create(epoch=1, loss=1, timestamp=timezone.now()),
+        "seriespoint": session.points.create(name="train/loss", step=1, value=0.5, timestamp=timezone.now()),
         "logentry": session.log_entries.create(level="INFO", message="<b>hello</b>", timestamp=timezone.now()),
         "transition": session.transitions.create(from_state="queued", to_state="running", by="test"),
     }[page]
