@@ -8,7 +8,10 @@ from django.core.management import get_commands
 from drf_spectacular.generators import SchemaGenerator
 
 from servermgmt import errors
+from tests.configuration_page import REQUIRED, read_tables
 from training.failures import REMEDIES
+from training.fields import Field, default_of, fields_of
+from training.spec import EarlyStopping, SchedulerArgs, TrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 OUR_APPS = {"servermgmt", "training", "registry", "monitoring", "authkeys"}
@@ -48,3 +51,25 @@ def test_every_error_code_is_documented() -> None:
     in_code |= {code for _, code in errors.DOMAIN.values()} | {code for _, code, _ in errors.FRAMEWORK.values()}
     documented = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", read("docs/api.md").split("## Errors")[1].split("##")[0]))
     assert in_code == documented
+
+
+DESCRIBED = {"A session": TrainingConfig, "scheduler_args": SchedulerArgs, "early_stopping": EarlyStopping}
+
+
+@pytest.mark.parametrize(("title", "cls"), DESCRIBED.items())
+def test_every_field_of_a_configuration_is_documented_with_its_default(title: str, cls: type) -> None:
+    documented = read_tables()[title]
+    in_code = {field.name: REQUIRED if field.required else default_of(field) for field in fields_of(cls)}
+    if cls is TrainingConfig:
+        in_code["scheduler_args"] = {}  # whose defaults stand in a table of their own
+    assert documented == in_code
+    assert list(documented) == list(in_code)
+
+
+WITH_CHOICES = [field for cls in DESCRIBED.values() for field in fields_of(cls) if field.rule.choices]
+
+
+@pytest.mark.parametrize("field", WITH_CHOICES, ids=lambda field: field.name)
+def test_every_value_of_a_configuration_is_documented(field: Field) -> None:
+    row = next(line for line in read("docs/configuration.md").splitlines() if line.startswith(f"| `{field.name}` |"))
+    assert all(choice in row for choice in field.rule.choices or ())

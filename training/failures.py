@@ -5,6 +5,7 @@ REMEDIES = {
     "host_oom": "Lower batch_size, take a smaller dataset or give the machine more memory.",
     "non_finite_loss": "Lower learning_rate and look for extreme values in the data.",
     "bad_dataset": "Correct the dataset and upload it under a new name.",
+    "bad_config": "Start the session again with the configuration that the error message asks for.",
     "disk_full": "Free space on the disk of the data directory, then start the session again.",
     "device_lost": "Check the GPU and its driver, then start the session again.",
     "no_valid_checkpoint": "Start the session again from the beginning.",

@@ -4,7 +4,9 @@ No Django and no torch here. What checks a value, what describes it to HTTP clie
 the command line all read the same rules.
 """
 
+import copy
 import dataclasses
+import json
 import math
 import re
 import sys
@@ -24,9 +26,10 @@ Problems = dict[str, list[str]]
 class Rule:
     """What a field accepts beyond its type.
 
-    `within` are the lowest and the highest number, both included; None leaves a side open. `length` is the most
-    characters of a text, or the most items of a list or an object. `choices` are all that a text may be, and what an
-    object may be instead. `pattern` is for a text or for each item of a list.
+    `within` are the lowest and the highest number, both included; None leaves a side open. Of an object that has it,
+    every value is such a number. `length` is the most characters of a text, or the most items of a list or an object.
+    `choices` are all that a text may be, and what an object may be instead. `pattern` is for a text or for each item
+    of a list.
     """
 
     help: str
@@ -103,7 +106,7 @@ def check_object(
             if field.required:
                 problems[full_name] = [f"{full_name} is required"]
             else:
-                values[name] = field.default
+                values[name] = copy.copy(field.default)
             continue
         value, found = _check_value(field, full_name, data[name], (bounds or {}).get(name, field.rule.within))
         if found:
@@ -136,7 +139,7 @@ def _problem(field: Field, value: object, within: Within) -> str | None:
     if field.kind is tuple:
         return _list_problem(field.rule, value)
     if field.kind is dict:
-        return _object_problem(field.rule, value)
+        return _object_problem(field.rule, value, within)
     return _number_problem(field.kind, value, within)
 
 
@@ -165,13 +168,20 @@ def _list_problem(rule: Rule, value: object) -> str | None:
     return None
 
 
-def _object_problem(rule: Rule, value: object) -> str | None:
+def _object_problem(rule: Rule, value: object, within: Within) -> str | None:
     if rule.choices and isinstance(value, str):
-        return None if value in rule.choices else f"must be an object or one of {', '.join(rule.choices)}"
+        return None if value in rule.choices else f"must be an object or {' or '.join(rule.choices)}"
     if not isinstance(value, dict):
         return "must be a JSON object"
     if rule.length is not None and len(value) > rule.length:
         return f"must have {rule.length} keys at most"
+    if within != (None, None):
+        problems = ((key[:60], _number_problem(float, item, within)) for key, item in value.items())
+        return next((f"must map names to numbers: {key!r} {problem}" for key, problem in problems if problem), None)
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return "must hold what JSON can write, without NaN and Infinity"
     return None
 
 
@@ -186,7 +196,76 @@ def _number_problem(kind: type, value: object, within: Within) -> str | None:
     if (lowest is not None and value < lowest) or (highest is not None and value > highest):
         if highest is None:
             return f"must be {lowest} or more"
+        if lowest is None:
+            return f"must be {highest} or less"
         return f"must be between {lowest} and {highest}"
     if kind is float and abs(value) > sys.float_info.max:
         return "is too large"
     return None
+
+
+def schema_of(cls: type, bounds: Mapping[str, Within] | None = None) -> dict[str, Any]:
+    """The JSON Schema of what check_object() accepts. `bounds` replace the rule's own, as there."""
+    fields = fields_of(cls)
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").strip(),
+        "properties": {
+            field.name: _field_schema(field, (bounds or {}).get(field.name, field.rule.within)) for field in fields
+        },
+        "required": [field.name for field in fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+def default_of(field: Field) -> Any:
+    """A field's default as JSON knows it."""
+    if dataclasses.is_dataclass(field.default):
+        return {inner.name: default_of(inner) for inner in fields_of(field.kind)}
+    return list(field.default) if field.kind is tuple else field.default
+
+
+def _field_schema(field: Field, within: Within) -> dict[str, Any]:
+    schema = _kind_schema(field, within)
+    if field.nullable:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    if not field.required:
+        schema["default"] = default_of(field)
+    return schema | {"description": field.rule.help}
+
+
+def _kind_schema(field: Field, within: Within) -> dict[str, Any]:
+    rule = field.rule
+    if dataclasses.is_dataclass(field.kind):
+        return schema_of(field.kind)
+    if field.kind is str:
+        if rule.choices:
+            return {"type": "string", "enum": list(rule.choices)}
+        limits = {"minLength": None if rule.may_be_empty else 1, "maxLength": rule.length}
+        return _only_set({"type": "string", "pattern": _whole(rule.pattern), **limits})
+    if field.kind is tuple:
+        return _only_set(
+            {
+                "type": "array",
+                "items": _only_set({"type": "string", "pattern": _whole(rule.pattern)}),
+                "maxItems": rule.length,
+            }
+        )
+    if field.kind is dict:
+        values = None if within == (None, None) else _number_schema("number", within)
+        schema = _only_set({"type": "object", "maxProperties": rule.length, "additionalProperties": values})
+        return {"anyOf": [schema, {"type": "string", "enum": list(rule.choices)}]} if rule.choices else schema
+    return _number_schema({int: "integer", float: "number", bool: "boolean"}[field.kind], within)
+
+
+def _number_schema(name: str, within: Within) -> dict[str, Any]:
+    return _only_set({"type": name, "minimum": within[0], "maximum": within[1]})
+
+
+def _whole(pattern: str | None) -> str | None:
+    """A pattern for all of a text, as JSON Schema wants it said."""
+    return None if pattern is None else f"^(?:{pattern})$"
+
+
+def _only_set(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if value is not None}

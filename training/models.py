@@ -14,6 +14,7 @@ from registry.models import Dataset, Model
 from training import bell
 from training.catalogue import misfits
 from training.failures import REMEDIES
+from training.hardware import device_problems
 from training.installation import catalogue
 from training.journal import SessionDirectory
 from training.spec import InvalidConfig, TrainingConfig
@@ -40,10 +41,10 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
     def running(self) -> "TrainingSessionQuerySet":
         return self.filter(state=State.RUNNING).order_by("id")
 
-    def submit(self, data: object, by: str) -> "TrainingSession":
-        """Queue a session with the configuration that somebody sent.
+    def accept(self, data: object) -> tuple[TrainingConfig, Dataset]:
+        """The configuration that somebody sent, and its dataset, if a session with it can be trained here.
 
-        Raises InvalidConfig, which names every field that is wrong or does not fit the dataset.
+        Raises InvalidConfig, which names every field that is wrong or does not fit the dataset or the machine.
         """
         values, errors = TrainingConfig.check(data, settings.TRAINING_LIMITS)
         dataset = None
@@ -51,10 +52,20 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
             dataset = Dataset.objects.filter(name=name).first()
             if dataset is None:
                 errors["dataset_name"] = [f"dataset_name: no dataset is registered as {name!r}"]
-        errors |= misfits(values, dataset, catalogue())
+        errors |= misfits(values, dataset, catalogue()) | device_problems(values)
+        if (name := values.get("model_name")) and self.has_promised(name):
+            errors["model_name"] = [f"model_name: {name} is taken, or will be by a session that has not ended yet"]
+        if (name := values.get("initial_weights")) and not self.has_weights(name):
+            errors["initial_weights"] = [
+                f"initial_weights: {name!r} is neither a registered model nor a session with weights or a checkpoint"
+            ]
         if errors or dataset is None:
             raise InvalidConfig(errors)
-        config = TrainingConfig(**values)
+        return TrainingConfig(**values), dataset
+
+    def submit(self, data: object, by: str) -> "TrainingSession":
+        """Queue a session with the configuration that somebody sent. Raises InvalidConfig, as accept() does."""
+        config, dataset = self.accept(data)
         with transaction.atomic():
             session = self.create(
                 session_id=new_session_id(), config=config.as_dict(), priority=config.priority, dataset=dataset
@@ -62,6 +73,21 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
             session.transitions.create(from_state="", to_state=State.QUEUED, by=by, reason="submitted")
             transaction.on_commit(bell.ring)
         return session
+
+    def has_promised(self, model_name: str) -> bool:
+        """Whether a model is registered under this name, or a session will register one."""
+        unended = self.exclude(state__in=ENDED)
+        return Model.objects.filter(name=model_name).exists() or unended.filter(config__model_name=model_name).exists()
+
+    def has_weights(self, reference: str) -> bool:
+        """Whether this names a model, or a session that has weights or may have some when they are needed."""
+        if Model.objects.filter(name=reference).exists():
+            return True
+        session = self.filter(session_id=reference).first()
+        if session is None:
+            return False
+        checkpoints = session.directory.checkpoints.glob("step-*")
+        return not session.has_ended or session.final_weights() is not None or any(checkpoints)
 
     def has_room(self) -> bool:
         """Whether one more session may run."""
@@ -118,6 +144,7 @@ class TrainingSession(models.Model):
         transitions: models.Manager["Transition"]
         metrics: models.Manager["Metric"]
         log_entries: models.Manager["LogEntry"]
+        points: models.Manager["SeriesPoint"]
 
     class Meta:
         db_table = "sessions"
@@ -155,6 +182,10 @@ class TrainingSession(models.Model):
         config = self.training_config
         unique = self.session_id.removeprefix("sess_")
         return config.model_name or f"{config.model_architecture}_{config.dataset_name}_{unique}"
+
+    def final_weights(self) -> Path | None:
+        """The weights that the trainer left when it ended, if it did."""
+        return next(iter(sorted(self.directory.weights.glob("*.pt"))), None)
 
     def queue_position(self) -> int:
         """1 for the session that starts next."""

@@ -1,78 +1,36 @@
 """How sessions, metrics and log entries are written in answers, and how a configuration is described."""
 
+import dataclasses
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
-from training.fields import Field, fields_of
+from training.fields import default_of, fields_of, schema_of
 from training.models import LogEntry, Metric, TrainingSession
-from training.spec import EarlyStopping, SchedulerArgs, TrainingConfig
+from training.spec import TrainingConfig
 from training.state import State
 
 
-class ConfigSerializer(serializers.Serializer[Any]):
-    """Describes a dataclass whose fields carry their rules (training.fields); what checks a value is not this."""
+class SessionConfigSerializer(serializers.Serializer[Any]):
+    """A session's configuration: TrainingConfig checks it, this shows it and fills in the browsable API's form."""
 
-    described: type
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {field.name: describe(field) for field in fields_of(self.described)}
+    def get_initial(self) -> dict[str, Any]:
+        return {field.name: None if field.required else default_of(field) for field in fields_of(TrainingConfig)}
 
     def to_representation(self, instance: Any) -> Any:
         return instance  # a configuration is kept as JSON knows it
 
 
-class SchedulerArgsSerializer(ConfigSerializer):
-    described = SchedulerArgs
+class SessionConfigSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes a configuration by the rules that check it."""
 
+    target_class = SessionConfigSerializer
 
-class EarlyStoppingSerializer(ConfigSerializer):
-    described = EarlyStopping
-
-
-class SessionConfigSerializer(ConfigSerializer):
-    """A session's configuration."""
-
-    described = TrainingConfig
-
-
-NESTED: dict[type, type[ConfigSerializer]] = {
-    SchedulerArgs: SchedulerArgsSerializer,
-    EarlyStopping: EarlyStoppingSerializer,
-}
-NUMBERS: dict[type, type[Any]] = {int: serializers.IntegerField, float: serializers.FloatField}
-
-
-def describe(field: Field) -> serializers.Field[Any, Any, Any, Any]:
-    """A field of a configuration as a serializer's field."""
-    rule = field.rule
-    options: dict[str, Any] = {"help_text": rule.help, "required": field.required}
-    if field.nullable:
-        options["allow_null"] = True
-    if field.kind in NESTED:
-        return NESTED[field.kind](**options)
-    if not field.required:
-        options["default"] = list(field.default) if field.kind is tuple else field.default
-        del options["required"]
-    if field.kind in NUMBERS:
-        lowest, highest = getattr(settings.TRAINING_LIMITS, field.name, rule.within)
-        number: serializers.Field[Any, Any, Any, Any]
-        number = NUMBERS[field.kind](min_value=lowest, max_value=highest, **options)
-        return number
-    if field.kind is bool:
-        return serializers.BooleanField(**options)
-    if field.kind is tuple:
-        return serializers.ListField(child=serializers.CharField(), max_length=rule.length, **options)
-    if field.kind is dict:
-        return serializers.JSONField(**options)
-    if rule.choices:
-        return serializers.ChoiceField(choices=rule.choices, **options)
-    if rule.pattern:
-        return serializers.RegexField(rule.pattern, **options)
-    if rule.length is not None:
-        options["max_length"] = rule.length
-    return serializers.CharField(allow_blank=rule.may_be_empty, **options)
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return schema_of(TrainingConfig, dataclasses.asdict(settings.TRAINING_LIMITS))
 
 
 class StatusSerializer(serializers.ModelSerializer[TrainingSession]):
@@ -129,6 +87,30 @@ class SubmittedSerializer(serializers.ModelSerializer[TrainingSession]):
         return f"Session {session.session_id} is queued at position {session.queue_position()}."
 
 
+class MemorySerializer(serializers.Serializer[Any]):
+    """Memory of the first steps, in bytes."""
+
+    data = serializers.IntegerField()  # type: ignore[assignment]  # no attribute once the class is made
+    model = serializers.IntegerField()
+    optimizer = serializers.IntegerField()
+    total = serializers.IntegerField(help_text="The most at once: of the GPU, or of the whole process.")
+
+
+class EstimateSerializer(serializers.Serializer[Any]):
+    """What a session would cost. What could not be measured is null, and a warning says why."""
+
+    config = SessionConfigSerializer(help_text="As the trainer would understand it.")
+    device = serializers.CharField(allow_null=True)
+    parameters = serializers.IntegerField(allow_null=True)
+    steps_per_epoch = serializers.IntegerField(allow_null=True)
+    total_steps = serializers.IntegerField(allow_null=True)
+    memory_bytes = MemorySerializer(allow_null=True)
+    seconds_per_step = serializers.FloatField(allow_null=True)
+    estimated_seconds = serializers.FloatField(allow_null=True, help_text="All steps and validations, and no start-up.")
+    disk_bytes = serializers.IntegerField(allow_null=True, help_text="Checkpoints and weights.")
+    warnings = serializers.ListField(child=serializers.CharField(), help_text="What may surprise, a sentence each.")
+
+
 class MessageSerializer(serializers.Serializer[dict[str, str]]):
     message = serializers.CharField()
 
@@ -141,6 +123,19 @@ class MetricSerializer(serializers.ModelSerializer[Metric]):
     class Meta:
         model = Metric
         fields = ("session_id", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "timestamp")
+
+
+class SeriesSerializer(serializers.Serializer[Any]):
+    """One series of a session by step."""
+
+    name = serializers.CharField()
+    count = serializers.IntegerField(help_text="The points that are stored; a chart may show fewer.")
+    minimum = serializers.FloatField(allow_null=True, help_text="Of all of them; null while there is none.")
+    maximum = serializers.FloatField(allow_null=True)
+    steps = serializers.ListField(child=serializers.IntegerField())
+    values = serializers.ListField(
+        child=serializers.FloatField(allow_null=True), help_text="One for each step; null where it was not finite."
+    )
 
 
 class LogEntrySerializer(serializers.ModelSerializer[LogEntry]):

@@ -105,6 +105,7 @@ class TrainingConfig:
     class_weights: dict[str, Any] | str | None = option(
         None,
         choices=("balanced",),
+        within=(1e-9, 1e9),
         length=100_000,
         help="What an error costs, by class: an object from class names to numbers above 0, or balanced.",
     )

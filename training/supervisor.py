@@ -4,22 +4,23 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 
+from registry.errors import NameTaken
 from registry.files import read_chunks
 from registry.models import Model
-from training import leash
+from training import leash, warm
 from training.ingest import ingest
+from training.initial_weights import WeightsGone, keep_initial_weights
+from training.installation import engine_environment
 from training.journal import AlreadyLocked, Lock, last_event
 from training.models import TrainingSession
-from training.spec import DatasetFile, SessionSpec
+from training.resolution import resolve
+from training.spec import SessionSpec
 
 POLL_SECONDS = 0.1
-# The trainer runs code for its owner: the server's own secrets are none of its business.
-SERVER_SECRETS = frozenset({"SECRET_KEY", "API_KEYS", leash.VARIABLE})
 
 
 class Supervisor:
@@ -124,11 +125,16 @@ class Supervisor:
         registered = Model.objects.filter(session_id=self.session.session_id).first()
         if registered is not None:
             return registered
-        chunks = read_chunks(self.directory.weights / weights)
-        return Model.objects.store(self.session.model_name, chunks, session_id=self.session.session_id)
+        name, session_id = self.session.model_name, self.session.session_id
+        try:
+            return Model.objects.store(name, read_chunks(self.directory.weights / weights), session_id=session_id)
+        except NameTaken:
+            other = f"{name}_{session_id.removeprefix('sess_')}"
+            self.session.log("WARNING", f"A model {name} was registered meanwhile: this one is called {other}.")
+            return Model.objects.store(other, read_chunks(self.directory.weights / weights), session_id=session_id)
 
     def start_attempt(self) -> None:
-        """Spawn the trainer, with its lock already held for it."""
+        """Start the trainer, with its lock already held for it."""
         if leash.is_cut():
             return
         try:
@@ -138,10 +144,23 @@ class Supervisor:
         with lock:
             self.session.begin_attempt()
             if not self.directory.spec.exists():
-                self.resolve_spec().write(self.directory.spec)
-            self.process = self.spawn(lock.descriptor)
+                try:
+                    self.resolve_spec().write(self.directory.spec)
+                except WeightsGone as error:
+                    self.session.log("ERROR", str(error))
+                    self.session.fail("bad_config", str(error))
+                    return
+            lock.write_pid(self.start_trainer(lock))
             self.stop_passed_on_at = None
-            lock.write_pid(self.process.pid)
+
+    def start_trainer(self, lock: Lock) -> int:
+        """Hand the session to a warm trainer, or spawn one where none waits; its pid. A warm one is as if adopted."""
+        self.process = None
+        pid = warm.hand_over(self.directory, self.session.attempt, lock) if settings.WARM_TRAINERS else None
+        if pid is None:
+            self.process = self.spawn(lock.descriptor)
+            pid = self.process.pid
+        return pid
 
     def spawn(self, lock_descriptor: int) -> subprocess.Popen[bytes]:
         command = [*settings.TRAINER_COMMAND, str(self.directory.root)]
@@ -158,27 +177,15 @@ class Supervisor:
                     pass_fds=[lock_descriptor],
                     start_new_session=True,
                     cwd=settings.BASE_DIR,
-                    env={name: value for name, value in os.environ.items() if name not in SERVER_SECRETS},
+                    env=engine_environment(),
                 )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def resolve_spec(self) -> SessionSpec:
-        """All that the trainer needs to know. Resolved once: the count of threads is part of an exact resume."""
-        dataset, config = self.session.dataset, self.session.training_config
-        cores = os.cpu_count() or 1
-        defaults: dict[str, Any] = {
-            "seed": settings.TRAINING_SEED,
-            "num_threads": max(1, cores - TrainingSession.objects.running().count()),
-            "device": settings.TRAINING_DEVICE,
-            "checkpoint_every_seconds": settings.CHECKPOINT_EVERY_SECONDS,
-        }
-        return SessionSpec(
-            session_id=self.session.session_id,
-            config=replace(
-                config, **{name: value for name, value in defaults.items() if getattr(config, name) is None}
-            ),
-            dataset=DatasetFile(
-                name=dataset.name, path=str(dataset.path), sha256=dataset.sha256, format=dataset.format
-            ),
-        )
+        """All that the trainer needs to know. Raises WeightsGone."""
+        config = self.session.training_config
+        name = config.initial_weights
+        weights = keep_initial_weights(name, self.directory.root) if name else None
+        running = TrainingSession.objects.running().count()
+        return resolve(self.session.session_id, config, self.session.dataset, weights, running)

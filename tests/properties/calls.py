@@ -74,8 +74,12 @@ READABLE = [
     f"{ROOT}/datasets/{{dataset}}",
     f"{ROOT}/training/sessions",
     f"{ROOT}/training/queue",
+    f"{ROOT}/architectures",
+    f"{ROOT}/architectures/left_out",
 ]
 COLLECTIONS = [
+    "/architectures",
+    "/architectures/left_out",
     "/models",
     "/datasets",
     "/training/sessions",
@@ -83,7 +87,7 @@ COLLECTIONS = [
     "/training/{running}/history",
     "/training/{running}/logs",
 ]
-OF_A_SESSION = ["status", "metrics", "history", "logs"]
+OF_A_SESSION = ["status", "metrics", "history", "logs", "series", "report", "record"]
 
 reads = st.sampled_from(READABLE).map(lambda path: Call("GET", path, 200))
 pages = st.builds(
@@ -96,9 +100,13 @@ reads_of_sessions = st.builds(
     st.sampled_from(["queued", "running", "ended"]),
     st.sampled_from(OF_A_SESSION),
 )
-downloads = st.just(Call("GET", f"{ROOT}/models/{{model}}", 200))
+downloads = st.sampled_from(
+    [Call("GET", f"{ROOT}/models/{{model}}", 200), Call("GET", f"{ROOT}/training/{{ended}}/tensorboard", 200)]
+)
 starts = configs().map(
-    lambda config: start(config, 200, done=lambda api, existing: api.get("/training/sessions")[0]["config"] == config)
+    lambda config: start(
+        config, 200, done=lambda api, existing: api.get("/training/sessions")[0]["config"].items() >= config.items()
+    )
 )
 stops = st.just(
     Call(
@@ -167,6 +175,8 @@ wrong_methods = st.sampled_from(
             "/training/{running}/status": ["GET"],
             "/training/queue/{queued}": ["DELETE"],
             "/training/sessions": ["GET"],
+            "/architectures": ["GET"],
+            "/architectures/left_out": ["GET"],
             "/models": ["GET", "POST"],
             "/models/{model}": ["GET", "DELETE"],
             "/datasets/{dataset}": ["GET"],
@@ -253,6 +263,15 @@ wrong_queries = st.builds(
     st.sampled_from(COLLECTIONS),
     st.sampled_from(
         ["limit=0", "limit=-1", "limit=x", "limit=10001", "limit=", "limit=%D9%A3", "cursor=x", "cursor=", "limit=%00"]
+    ),
+)
+wrong_queries |= st.sampled_from(["takes=", "takes=sound", "takes=%00"]).map(
+    lambda query: Call("GET", f"{ROOT}/architectures?{query}", 400)
+)
+wrong_queries |= st.builds(
+    lambda query: Call("GET", f"{ROOT}/training/{{running}}/series?{query}", 400),
+    st.sampled_from(
+        ["points=9", "points=10001", "points=", "points=%D9%A3", "after=-1", "after=x", "names=", "names=%00"]
     ),
 )
 not_acceptable = st.sampled_from(["image/png", "text/html", "application/xml"]).flatmap(

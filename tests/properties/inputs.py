@@ -23,9 +23,54 @@ CONFIG = {"model_architecture": "mlp", "dataset_name": "rows", "learning_rate": 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
+# What may be given or left out, whatever the dataset. Names and weights of other sessions, and GPUs, are not among it.
+OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
+    "validation_split": st.floats(0.001, 0.999),
+    "validation_from": st.sampled_from(["random", "end"]),
+    "normalize": st.sampled_from(["standard", "none"]),
+    "weight_decay": st.none() | st.floats(0, 10),
+    "scheduler": st.sampled_from(["none", "cosine", "step", "plateau"]),
+    "scheduler_args": st.fixed_dictionaries(
+        {
+            "final_fraction": st.floats(0, 1),
+            "every_epochs": st.integers(1, 100_000),
+            "factor": st.floats(0, 1),
+            "peak_at": st.floats(0.01, 0.99),
+            "patience": st.integers(0, 100_000),
+        }
+    ),
+    "warmup_steps": st.integers(0, 10_000_000),
+    "gradient_clip": st.none() | st.floats(1e-12, 1e12),
+    "gradient_accumulation": st.integers(1, 100_000),
+    "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+    "compile": st.sampled_from(["auto", "on", "off"]),
+    "device": st.sampled_from([None, "auto", "cpu"]),
+    "num_threads": st.none() | st.integers(1, 1024),
+    "deterministic": st.booleans(),
+    "seed": st.none() | st.integers(0, 2**63 - 1),
+    "max_steps": st.none() | st.integers(1, 2**53),
+    "max_seconds": st.none() | st.floats(1, 1e9),
+    "early_stopping": st.none()
+    | st.fixed_dictionaries(
+        {
+            "metric": st.sampled_from(["val_loss", "val_accuracy", "loss", "accuracy"]),
+            "patience": st.integers(1, 100_000),
+            "min_delta": st.floats(0, 1e30),
+            "keep_best": st.booleans(),
+        }
+    ),
+    "checkpoint_every_seconds": st.none() | st.floats(0, 1e9),
+    "keep_checkpoints": st.integers(1, 1000),
+    "log_every_steps": st.integers(1, 1_000_000),
+    "freeze": st.lists(st.text(max_size=20), max_size=3),
+    "tags": st.lists(st.from_regex("[^\x00-\x1f]{1,50}", fullmatch=True), max_size=3),
+    "notes": st.text(max_size=100),
+}
+
+
 @st.composite
 def configs(draw: st.DrawFn, datasets: Sequence[str] = DATASETS, most_epochs: int = 1000) -> dict[str, Any]:
-    """Every configuration that can be trained, all fields given."""
+    """Every configuration that can be trained: the fields of the contract, and of the others any."""
     dataset_name = draw(st.sampled_from(datasets))
     architectures, losses = FITTING[dataset_name]
     return {
@@ -36,7 +81,14 @@ def configs(draw: st.DrawFn, datasets: Sequence[str] = DATASETS, most_epochs: in
         "epochs": draw(st.integers(1, most_epochs)),
         "optimizer": draw(st.sampled_from(OPTIMIZERS)),
         "loss_function": draw(st.sampled_from(losses)),
+        **draw(some_of(OPTIONAL)),
     }
+
+
+def some_of(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Up to four of the fields: a configuration with all of them would take longer to draw than to start."""
+    chosen = st.lists(st.sampled_from(sorted(fields)), unique=True, max_size=4)
+    return chosen.flatmap(lambda names: st.fixed_dictionaries({name: fields[name] for name in names}))
 
 
 def names() -> st.SearchStrategy[str]:

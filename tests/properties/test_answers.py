@@ -79,8 +79,11 @@ def test_property_30_every_answer_but_a_file_is_valid_json(
         answer, content = make(call, api, existing)
         if answer.streaming:
             assert answer.status_code == 200
-            assert call.path.startswith(f"{ROOT}/models/{{model}}")
-            assert content == (b"" if call.method == "HEAD" else b"weights")
+            if call.path.partition("?")[0].endswith("/tensorboard"):
+                assert content[:2] == (b"" if call.method == "HEAD" else b"PK")
+            else:
+                assert call.path.startswith(f"{ROOT}/models/{{model}}")
+                assert content == (b"" if call.method == "HEAD" else b"weights")
         elif call.method != "HEAD":
             assert "json" in answer["Content-Type"]
             parse_strictly(content)

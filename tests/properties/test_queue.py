@@ -69,17 +69,24 @@ def test_property_34_beyond_that_queued(
 WHAT_HAPPENS = st.sampled_from(["submit", "begin", "cancel", "stop", "end"])
 
 
-@for_all(room=places, story=st.lists(st.tuples(WHAT_HAPPENS, configs(), st.integers(0, 9)), max_size=10))
+@for_all(
+    room=places,
+    story=st.lists(st.tuples(WHAT_HAPPENS, configs(), st.integers(0, 9)), max_size=10),
+    priorities=st.lists(st.integers(-100, 100) | st.integers(-1, 1), min_size=10, max_size=10),
+)
 def test_property_35_the_queue_lists_exactly_the_queued_ones_with_their_configurations(
-    api: Api, settings: Settings, room: int, story: list[tuple[str, dict[str, Any], int]]
+    api: Api, settings: Settings, room: int, story: list[tuple[str, dict[str, Any], int]], priorities: list[int]
 ) -> None:
+    """In the order in which they will start: by priority, and of equal ones the first that came."""
     settings.MAX_CONCURRENT_SESSIONS = room
     queued: dict[str, dict[str, Any]] = {}
     running: list[Run] = []
     with ExitStack() as stack:
-        for act, config, choice in story:
+        for (act, config, choice), priority in zip(story, priorities, strict=False):
             if act == "submit":
-                queued[api.start(config)] = config
+                sent = config | {"priority": priority}
+                queued[api.start(sent)] = sent
+                queued = dict(sorted(queued.items(), key=lambda entry: -entry[1]["priority"]))  # keeps equals in order
             elif act == "begin" and queued and len(running) < room:
                 run = stack.enter_context(Run())
                 assert run.session_id == next(iter(queued))
@@ -96,7 +103,8 @@ def test_property_35_the_queue_lists_exactly_the_queued_ones_with_their_configur
                     api.post(f"/training/{session_id}/stop")
 
         queue = api.get("/training/queue")
-        assert [(entry["session_id"], entry["config"]) for entry in queue] == list(queued.items())
+        assert [entry["session_id"] for entry in queue] == list(queued)
+        assert all(entry["config"].items() >= queued[entry["session_id"]].items() for entry in queue)
         assert all(entry["status"]["state"] == "queued" and entry["created_at"] for entry in queue)
 
 

@@ -8,11 +8,14 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
+from jsonschema import Draft202012Validator
 from rest_framework.test import APIClient
 
-from registry.models import Dataset
+from registry.models import Dataset, Model
 from tests.training.conftest import CONFIG, MakeSession
+from training.fields import fields_of
 from training.models import TrainingSession, Transition
+from training.spec import TrainingConfig
 from training.state import State
 
 BASE = "/api/v1/training"
@@ -36,7 +39,8 @@ def test_a_start_queues_and_says_so(client: APIClient, dataset: Dataset) -> None
         "status": "queued",
         "message": f"Session {session.session_id} is queued at position 1.",
     }
-    assert session.config == CONFIG | {"optimizer": "adam", "loss_function": "cross_entropy"}
+    assert session.config.items() >= (CONFIG | {"optimizer": "adam", "loss_function": "cross_entropy"}).items()
+    assert session.config.keys() == {field.name for field in fields_of(TrainingConfig)}
     transition = session.transitions.get()
     assert (transition.to_state, transition.by) == ("queued", "tests")
 
@@ -56,6 +60,12 @@ REFUSED = [
     ({"optimizer": None}, {"optimizer"}),
     ({"loss_function": "hinge"}, {"loss_function"}),
     ({"__proto__": 1, "id": 3}, {"__proto__", "id"}),
+    ({"early_stopping": {"patience": 0, "metric": "f1"}}, {"early_stopping.patience", "early_stopping.metric"}),
+    ({"class_weights": {"0": 0}}, {"class_weights"}),
+    ({"initial_weights": "nothing known"}, {"initial_weights"}),
+    ({"initial_weights": "sess_000000000000"}, {"initial_weights"}),
+    ({"device": "cpu", "gpus": 2}, {"gpus"}),
+    ({"device": "cpu", "precision": "fp16"}, {"precision"}),
 ]
 
 
@@ -94,6 +104,83 @@ def test_a_loss_must_fit_the_labels(client: APIClient, labels: list[Any], loss: 
     answer = client.post(f"{BASE}/start", config, format="json")
     assert answer.status_code == (200 if fits else 400)
     assert TrainingSession.objects.exists() == fits
+
+
+def test_a_models_name_is_given_once(client: APIClient, make_session: MakeSession) -> None:
+    Model.objects.store("uploaded", [b"weights"])
+    for name, state in (("queued", State.QUEUED), ("running", State.RUNNING), ("stopped", State.STOPPED)):
+        make_session({"model_name": name}, state=state)
+    for name, status in (("uploaded", 400), ("queued", 400), ("running", 400), ("stopped", 200), ("new", 200)):
+        answer = client.post(f"{BASE}/start", CONFIG | {"model_name": name}, format="json")
+        assert answer.status_code == status
+        if status == 400:
+            assert answer.json()["error"]["details"].keys() == {"model_name"}
+
+
+def test_weights_to_start_from_are_a_models_or_a_sessions(client: APIClient, make_session: MakeSession) -> None:
+    Model.objects.store("uploaded", [b"weights"])
+    unended, stopped, failed, empty = (
+        make_session(state=state) for state in (State.QUEUED, State.STOPPED, State.FAILED, State.FAILED)
+    )
+    for session in (stopped, failed, empty):
+        session.directory.create()
+    (stopped.directory.weights / "model.pt").write_bytes(b"weights")
+    (failed.directory.checkpoints / "step-00000001").mkdir()
+    for name in ("uploaded", unended.session_id, stopped.session_id, failed.session_id):
+        answer = client.post(f"{BASE}/start", CONFIG | {"initial_weights": name}, format="json")
+        assert answer.status_code == 200
+    answer = client.post(f"{BASE}/start", CONFIG | {"initial_weights": empty.session_id}, format="json")
+    assert answer.json()["error"]["details"].keys() == {"initial_weights"}
+
+
+def test_words_for_people_come_back(client: APIClient, dataset: Dataset) -> None:
+    words = {"tags": ["a tag", "ü"], "notes": "line one\nline two", "priority": -3, "model_name": "mine"}
+    client.post(f"{BASE}/start", CONFIG | words, format="json")
+    (entry,) = client.get(f"{BASE}/queue").json()
+    assert entry["config"].items() >= words.items()
+
+
+def test_higher_priority_starts_first_and_says_its_position(client: APIClient, dataset: Dataset) -> None:
+    positions = []
+    for priority in (0, 5, 0, -1, 5):
+        message = client.post(f"{BASE}/start", CONFIG | {"priority": priority}, format="json").json()["message"]
+        positions.append(int(message.split()[-1].strip(".")))
+    assert positions == [1, 1, 3, 4, 2]
+    assert [entry["config"]["priority"] for entry in client.get(f"{BASE}/queue").json()] == [5, 5, 0, 0, -1]
+
+
+def test_the_schema_of_a_start_describes_every_field(client: APIClient) -> None:
+    document = client.get("/openapi.json").json()
+    start = document["paths"]["/api/v1/training/start"]["post"]
+    reference = start["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+    assert schema["properties"].keys() == {field.name for field in fields_of(TrainingConfig)}
+    assert schema["required"] == list(CONFIG)
+    whole = {**schema, "components": document["components"]}  # where its references lead
+    validator = Draft202012Validator(whole)
+    validator.validate(CONFIG)
+    right: list[dict[str, Any]] = [
+        {"class_weights": "balanced"},
+        {"class_weights": {"0": 2, "1": 0.5}},
+        {"class_weights": None},
+        {"model_args": {"width": 7}},
+        {"early_stopping": None},
+        {"early_stopping": {"patience": 2}},
+        {"device": "cuda:1"},
+    ]
+    wrong: list[dict[str, Any]] = [
+        {"class_weights": "even"},
+        {"class_weights": {"0": 0}},
+        {"model_args": None},
+        {"early_stopping": {"patience": 0}},
+        {"scheduler_args": {"unknown": 1}},
+        {"device": "my cuda:1"},
+        {"optimizer": "lion"},
+        {"epochs": 0},
+        {"unknown": 1},
+    ]
+    assert all(validator.is_valid(CONFIG | changes) for changes in right)
+    assert not any(validator.is_valid(CONFIG | changes) for changes in wrong)
 
 
 def test_a_status_has_every_field(client: APIClient, make_session: MakeSession) -> None:

@@ -1,5 +1,7 @@
 """The supervisor, with a scripted trainer in a real process: every way in which an attempt can end."""
 
+import errno
+import hashlib
 import os
 import signal
 import time
@@ -12,9 +14,12 @@ from pytest_django import Settings
 from registry.models import Model
 from tests.conftest import Script
 from tests.training.conftest import MakeSession
+from training.engine.checkpoint import CheckpointStore
+from training.initial_weights import keep_initial_weights
 from training.journal import AlreadyLocked, Lock
 from training.models import TrainingSession
 from training.recovery import unsupervised_sessions, work_waits
+from training.spec import SessionSpec
 from training.state import State
 from training.supervisor import Supervisor
 from training.tasks import answer_bell
@@ -198,3 +203,94 @@ def test_no_more_run_than_may(make_session: MakeSession, settings: Settings) -> 
     claimed = [TrainingSession.objects.claim_next(by="test") for _ in range(3)]
     assert [session is not None for session in claimed] == [True, True, False]
     assert TrainingSession.objects.queued().count() == 1
+
+
+def test_a_model_gets_the_name_that_was_asked_for(make_session: MakeSession, script: Script) -> None:
+    script("complete")
+    session = make_session({"model_name": "mine"})
+    answer_bell()
+    assert Model.objects.get().name == "mine"
+    session.refresh_from_db()
+    assert session.model == Model.objects.get()
+
+
+def test_a_model_whose_name_was_taken_meanwhile_gets_its_own_and_is_found_again(
+    make_session: MakeSession, script: Script
+) -> None:
+    script("complete")
+    session = make_session({"model_name": "mine"})
+    Model.objects.store("mine", [b"somebody else's"])
+    answer_bell()
+    session.refresh_from_db()
+    assert session.state == State.COMPLETED
+    assert session.model is not None
+    assert session.model.name == f"mine_{session.session_id.removeprefix('sess_')}"
+    assert session.model.name in session.log_entries.get(level="WARNING").message
+    supervisor = Supervisor.take_up(session)
+    assert supervisor.register_model("model.pt") == session.model  # as after a crash right behind it
+    assert Model.objects.count() == 2
+
+
+def start_from(make_session: MakeSession, reference: str) -> TrainingSession:
+    session = make_session({"initial_weights": reference}, state=State.RUNNING)
+    session.directory.create()
+    return session
+
+
+def test_a_session_keeps_the_registered_weights_that_it_starts_from(make_session: MakeSession, script: Script) -> None:
+    script("complete")
+    model = Model.objects.store("base", [b"weights"])
+    session = make_session({"initial_weights": "base"})
+    answer_bell()
+    model.delete()
+    weights = SessionSpec.read(session.directory.spec).initial_weights
+    assert weights is not None
+    assert (weights.name, weights.sha256) == ("base", hashlib.sha256(b"weights").hexdigest())
+    assert Path(weights.path).read_bytes() == b"weights"
+    assert Path(weights.path).parent == session.directory.root
+
+
+def test_weights_are_copied_where_they_cannot_be_linked(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folders lie on different disks."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    Model.objects.store("base", [b"weights"])
+    session = start_from(make_session, "base")
+    kept = keep_initial_weights("base", session.directory.root)
+    assert Path(kept.path).read_bytes() == b"weights"
+
+
+def test_a_session_that_has_ended_lends_its_final_weights_and_another_its_newest_good_checkpoint(
+    make_session: MakeSession,
+) -> None:
+    earlier = make_session(state=State.RUNNING)
+    earlier.directory.create()
+    store = CheckpointStore(earlier.directory.checkpoints, keep=3)
+    whole = store.save({"model": {}}, epoch=1, step=10)
+    damaged = store.save({"model": {}}, epoch=2, step=20)
+    (damaged.folder / "state.pt").write_bytes(b"damaged")
+    (earlier.directory.weights / "model.pt").write_bytes(b"of an interruption")
+    session = start_from(make_session, earlier.session_id)
+    assert keep_initial_weights(earlier.session_id, session.directory.root).sha256 == whole.sha256
+    TrainingSession.objects.filter(pk=earlier.pk).update(state=State.STOPPED)
+    kept = keep_initial_weights(earlier.session_id, session.directory.root)
+    assert Path(kept.path).read_bytes() == b"of an interruption"
+    assert kept.sha256 == hashlib.sha256(b"of an interruption").hexdigest()
+
+
+def test_weights_that_are_gone_at_the_start_fail_the_session_with_a_remedy(make_session: MakeSession) -> None:
+    model = Model.objects.store("base", [b"weights"])
+    session = make_session({"initial_weights": "base"})
+    model.delete()
+    answer_bell()
+    session.refresh_from_db()
+    assert (session.state, session.failure_code) == (State.FAILED, "bad_config")
+    assert "base are not there any more" in (session.error_message or "")
+    assert session.remedy
+    assert session.log_entries.get(level="ERROR").message == session.error_message
+    assert not Lock.is_held(session.directory.lock)

@@ -8,6 +8,7 @@ FailureCode = Literal[
     "host_oom",
     "non_finite_loss",
     "bad_dataset",
+    "bad_config",
     "disk_full",
     "device_lost",
     "no_valid_checkpoint",
@@ -21,12 +22,14 @@ _TEXTS: tuple[tuple[str, FailureCode], ...] = (
     ("CUBLAS_STATUS_ALLOC_FAILED", "cuda_oom"),
     ("CUDA error", "device_lost"),
     ("can't allocate memory", "host_oom"),
+    ("does not have a deterministic implementation", "bad_config"),
     ("unexpected pos", "disk_full"),  # torch.save on a full disk
     ("PytorchStreamWriter failed writing", "disk_full"),
 )
 _MESSAGES: dict[FailureCode, str] = {
     "cuda_oom": "The GPU's memory is too small for this session: lower batch_size or use a smaller architecture.",
     "host_oom": "The machine's memory is too small for this session: lower batch_size or use a smaller architecture.",
+    "bad_config": "This network needs an operation that may differ from run to run: leave deterministic at false.",
     "disk_full": "The disk is full: free space, then start the session again.",
     "device_lost": "The GPU failed: look for its errors in the system's log, then start the session again.",
 }
