@@ -52,9 +52,7 @@ def running_server(key: str) -> Iterator[httpx.Client]:
         "API_HOST": "127.0.0.1",
         "API_KEYS": ",".join(filter(None, [os.environ.get("API_KEYS"), key])),
     }
-    prepare = [sys.executable, "manage.py", "prepare", "--without-credentials"]
-    if subprocess.run(prepare, cwd=REPOSITORY, env=environment, start_new_session=True).returncode:
-        raise DemoFailed("The server could not be prepared; the reason stands above.")
+    prepare(environment)
     console.print("Starting web, worker and sampler …")
     with tempfile.TemporaryFile() as log:
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # a Ctrl-C before the `try` would leave a server behind
@@ -77,6 +75,19 @@ def running_server(key: str) -> Iterator[httpx.Client]:
             raise DemoFailed(f"The server does not answer any more ({error}). Its log ends:\n{end_of(log)}") from error
         finally:
             stop(server)
+
+
+def prepare(environment: dict[str, str]) -> None:
+    """Make the database ready, and whatever else a server needs before its start."""
+    command = [sys.executable, "manage.py", "prepare", "--without-credentials"]
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True) as process:
+        try:
+            failed = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started itself
+            raise
+    if failed:
+        raise DemoFailed("The server could not be prepared; the reason stands above.")
 
 
 def let_endings_through() -> None:

@@ -36,8 +36,8 @@ LARGEST_STEP = 2**53  # every reader of JSON can tell it from its neighbours
 LONGEST_LEVEL = 10
 # A comma parts the names in a query.
 SERIES_NAME = re.compile(r"[^\x00-\x1f\x7f,\ud800-\udfff]{1,100}")
-# Half a surrogate pair is no text in any encoding, and PostgreSQL takes no zero byte.
-NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+# Half a surrogate pair is no text in any encoding.
+NO_TEXT = re.compile("[\ud800-\udfff]")
 DEEPEST = 32
 
 

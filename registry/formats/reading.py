@@ -20,6 +20,8 @@ FORMATS = tuple(READERS)
 
 HEAD_BYTES = 512
 TABLE_HEAD_BYTES = 1 << 16
+# A shorter file is taken for a text only when it is said to be one.
+SHORTEST_TEXT_BYTES = 1000
 
 
 def read(path: Path, format: str | None = None) -> Contents:
@@ -48,7 +50,9 @@ def recognise(path: Path) -> str:
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith((b"[", b"{")):
         return "json"
-    return "csv" if csv.looks_like_csv(start.decode(errors="replace")) else "text"
+    # Too little to learn a language from: more likely a mistake, which the csv reader names.
+    is_table = csv.looks_like_csv(start.decode(errors="replace")) or len(head) < SHORTEST_TEXT_BYTES
+    return "csv" if is_table else "text"
 
 
 def _is_text(head: bytes) -> bool:

@@ -22,7 +22,7 @@ EXPECTED = {
     "npy": ("npy", "2", 4, "integers", 4),
     "npz": ("npz", "4x4x1", 2, "names", 2),
     "images": ("images", "3x4x1", 2, "names", 2),
-    "text": ("text", "text", 85, "text", 23),
+    "text": ("text", "text", 1020, "text", 23),
     "images in tar.gz": ("images", "3x4x3", 2, "names", 2),  # a GIF has a palette, and so color
 }
 
