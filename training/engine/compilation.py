@@ -53,10 +53,11 @@ class Compilation:
         if self._mode == "on":
             return self.compile(batches)
         with undisturbed(self._model, self._device):
-            seconds = self._batch_seconds(self._model, batches[0], steps=2) * batch_count
+            # A first batch is the slowest, so that one is enough to know that a training is short.
+            seconds = self._batch_seconds(self._model, batches[0], steps=0) * batch_count
             # Whatever a clock says is said for all ranks: they must train the same.
             if self._world.any(seconds < REPAYS_AFTER_SECONDS):
-                logger.info("not compiled: the training takes about %.0f s, too little to repay it", seconds)
+                logger.info("not compiled: the training takes %.0f s at most, too little to repay it", seconds)
                 return self._model
         started_at = time.monotonic()
         compiled = self.compile(batches)
@@ -102,7 +103,7 @@ class Compilation:
         return self._model
 
     def _batch_seconds(self, network: nn.Module, rows: Tensor, steps: int) -> float:
-        """The median time of a batch; a first one, which prepares things, does not count."""
+        """The median time of a batch; a first one, which prepares things, counts only when it is alone."""
         started_at = time.monotonic()
         seconds: list[float] = []
         for _ in range(1 + steps):
