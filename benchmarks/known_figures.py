@@ -142,8 +142,8 @@ FIGURES: dict[str, Figure] = {
             "early_stopping": {"patience": 3},
         },
         "val_loss",
-        lambda spec: n_grams(spec, 3),
-        "cross-entropy of trigrams",
+        lambda spec: n_grams(spec, 5),
+        "cross-entropy of 5-grams",
     ),
 }
 
