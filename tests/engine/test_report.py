@@ -214,10 +214,10 @@ def check_classes(report: Any, scores: Array, guessed: Array, true: Array) -> No
     f1s = [f1_by_sets(guessed[:, column], true[:, column]) for column in columns]
     recalls = [float(guessed[true[:, c], c].mean()) if true[:, c].any() else None for c in columns]
     precisions = [float(true[guessed[:, c], c].mean()) if guessed[:, c].any() else None for c in columns]
-    assert [entry["roc_auc"] for entry in report["classes"]] == pytest.approx(areas, abs=1e-6)
+    assert [entry["roc_auc"] for entry in report["classes"]] == pytest.approx(areas, abs=1e-9)
     for name, expected in {"f1": f1s, "recall": recalls, "precision": precisions}.items():
         assert [entry[name] for entry in report["classes"]] == pytest.approx(expected, abs=1e-9)
-    assert report["roc_auc"] == pytest.approx(mean_of_known(areas), abs=1e-6)
+    assert report["roc_auc"] == pytest.approx(mean_of_known(areas), abs=1e-9)
     assert report["macro_f1"] == pytest.approx(mean_of_known(f1s), abs=1e-9)
 
 
