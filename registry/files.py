@@ -67,6 +67,12 @@ def read_chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
+def sha256_of(path: Path) -> str:
+    """The hash of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fsync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

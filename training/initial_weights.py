@@ -1,10 +1,10 @@
 """The weights that a session starts from: found by the name in its configuration, kept where it lives."""
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
+from registry.files import sha256_of
 from registry.models import Model
 from training.engine.checkpoint import STATE, find_newest
 from training.models import TrainingSession
@@ -69,8 +69,3 @@ def _link_or_copy(path: Path, place: Path) -> None:
         raise
     except OSError:  # the folders lie on different disks, or on one without links
         shutil.copyfile(path, place)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

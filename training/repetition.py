@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from training.initial_weights import WeightsGone, sha256_of, weights_sha256
+from registry.files import sha256_of
+from training.initial_weights import WeightsGone, weights_sha256
 from training.models import TrainingSession
 from training.spec import SessionSpec
 

@@ -6,7 +6,6 @@ written aside, brought to the disk, and renamed. torch reads a state with a flip
 torch is imported where it is used: the trainer says which checkpoint it goes on from before it pays for torch.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from registry.files import fsync_folder
+from registry.files import fsync_folder, sha256_of
 
 STATE = "state.pt"
 MANIFEST = "manifest.json"
@@ -43,7 +42,7 @@ class Checkpoint:
         """The checkpoint in this folder, checked against its hash. Raises DamagedCheckpoint."""
         try:
             checkpoint = cls(folder, **json.loads((folder / MANIFEST).read_bytes()))
-            sha256 = _sha256(folder / STATE)
+            sha256 = sha256_of(folder / STATE)
         except (OSError, ValueError, TypeError) as error:
             raise DamagedCheckpoint(f"{folder.name}: {error}") from error
         if sha256 != checkpoint.sha256:
@@ -143,7 +142,7 @@ def _write_state(path: Path, state: dict[str, Any]) -> str:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    return _sha256(path)
+    return sha256_of(path)
 
 
 def _write_manifest(path: Path, checkpoint: Checkpoint) -> None:
@@ -153,8 +152,3 @@ def _write_manifest(path: Path, checkpoint: Checkpoint) -> None:
         json.dump(manifest, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

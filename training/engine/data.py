@@ -4,7 +4,6 @@ No DataLoader: choosing rows of a tensor is faster than collecting samples one b
 data is a function of seed and epoch alone, so that a resumed session sees what it would have seen.
 """
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from registry import formats
+from registry.files import sha256_of
 from registry.formats.decoded import Decoded, read_decoded
 from training.catalogue import Catalogue, DataKind, misfits
 from training.engine.augmentation import Augmentation, build_augmentation
@@ -307,8 +307,7 @@ def _bad(dataset: DatasetFile, problem: str) -> TrainingFailure:
 def _read(dataset: DatasetFile, decoded_folder: Path | None) -> Decoded:
     path = Path(dataset.path)
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         if sha256 != dataset.sha256:
             raise _bad(dataset, "its file is not the one that was registered; register it again")
         return read_decoded(path, dataset.format, sha256, decoded_folder)

@@ -1,6 +1,5 @@
 """Starting from weights that are there already: as many as fit, and some of them kept as they are."""
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from registry.files import sha256_of
 from training.engine.failures import TrainingFailure, as_failure
 from training.spec import WeightsFile
 
@@ -49,8 +49,7 @@ def set_training_mode(model: nn.Module) -> None:
 def _read(weights: WeightsFile) -> dict[str, Tensor]:
     """The tensors of a file by name: a state_dict, or a checkpoint with one. Raises TrainingFailure (bad_config)."""
     try:
-        with Path(weights.path).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(Path(weights.path))
     except OSError as error:
         raise _bad(weights.name, f"the file cannot be read ({error.strerror}); register the model again") from error
     if sha256 != weights.sha256:

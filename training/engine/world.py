@@ -75,9 +75,6 @@ class World:
         """The values of all ranks in their order, on the first; None on the others. A value must be picklable."""
         return [value]
 
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-
     def close(self) -> None:
         """Leave the others, at the end."""
 
@@ -141,9 +138,6 @@ class Ranks(World):
         values: list[Any] | None = [None] * self.size if self.is_first else None
         self._distributed.gather_object(value, values)
         return values
-
-    def barrier(self) -> None:
-        self.any(False)  # over gloo: the barrier of NCCL would hold up the device too
 
     def close(self) -> None:
         self._distributed.destroy_process_group()
