@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,6 +80,12 @@ class SessionDirectory:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def note_interruption(self, attempt: int) -> None:
+        """Write the end that a trainer which was killed on purpose had no time for, so that it counts as no crash."""
+        journal = JournalWriter(self.events, attempt)
+        journal.end("interrupted")
+        journal.close()
+
     def create(self) -> None:
         """Make the directory and its folders; harmless when they are there."""
         for folder in (self.root, self.checkpoints, self.weights):
@@ -111,13 +118,19 @@ class Lock:
 
     @staticmethod
     def is_held(path: Path) -> bool:
-        """Whether a living process holds the lock. Nobody holds what does not exist."""
+        """Whether a living process holds the lock. Nobody holds what does not exist. Leaves the content alone."""
         try:
-            Lock.acquire(path).release()
-        except AlreadyLocked:
-            return True
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
+        try:
+            fcntl.flock(
+                descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB
+            )  # shared, so that two who ask do not mistake each other
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
         return False
 
     def write_pid(self, pid: int) -> None:
@@ -129,6 +142,18 @@ class Lock:
         """The pid that the holder wrote, or None where none stands. It means something only while the lock is held."""
         try:
             return int(path.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def note_beat(self) -> None:
+        """Say that the holder is at work now, by the clock that nobody sets and that all processes share."""
+        os.pwrite(self.descriptor, f"{time.monotonic():020.3f}\n".encode(), 0)
+
+    @staticmethod
+    def seconds_since_beat(path: Path) -> float | None:
+        """How long ago the holder was at work; None where it has not said. Means something only while it is held."""
+        try:
+            return time.monotonic() - float(path.read_text())
         except (FileNotFoundError, ValueError):
             return None
 
@@ -181,6 +206,13 @@ class JournalWriter:
     def start(self, pid: int, resumed_from: str | None) -> None:
         """The trainer lives; `resumed_from` names the checkpoint it goes on from."""
         self._append("start", {"pid": pid, "resumed_from": resumed_from})
+
+    def progress(
+        self, steps_done: int, steps_planned: int, samples_per_second: float | None, seconds_left: float | None
+    ) -> None:
+        """A sign of life every second or so, with how far the training is; null where it is not known yet."""
+        figures = {"samples_per_second": samples_per_second, "seconds_left": seconds_left}
+        self._append("progress", {"steps_done": steps_done, "steps_planned": steps_planned, **figures})
 
     def log(self, level: str, message: str) -> None:
         """One log entry; `level` is a name of Python's logging."""

@@ -1,4 +1,4 @@
-"""The states of a session and the moves between them, as data."""
+"""The states of a session, the moves between them, and what may be asked of it in each, as data."""
 
 from django.db.models import TextChoices
 
@@ -6,6 +6,7 @@ from django.db.models import TextChoices
 class State(TextChoices):
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
     STOPPED = "stopped"
@@ -15,9 +16,57 @@ ENDED = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
 
 # From each state, the states it may move to. What is not here is refused by IllegalTransition.
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.STOPPED}),
-    State.RUNNING: ENDED,
+    State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.STOPPED}),
+    State.RUNNING: frozenset({State.QUEUED, State.PAUSED}) | ENDED,
+    State.PAUSED: frozenset({State.QUEUED, State.STOPPED}),
     State.COMPLETED: frozenset(),
     State.FAILED: frozenset(),
     State.STOPPED: frozenset(),
+}
+
+
+class Wish(TextChoices):
+    """What is asked of a running session. It stands beside the state, which changes when the trainer has let go."""
+
+    NONE = ""
+    REQUEUE = "requeue"
+    PAUSE = "pause"
+    STOP = "stop"
+    KILL = "kill"
+
+    @property
+    def weaker(self) -> list[str]:
+        """The wishes that this one takes the place of."""
+        order = list(Wish)
+        return [str(wish) for wish in order[: order.index(self)]]
+
+
+# Where a session goes when its trainer has let go.
+FULFILLED: dict[Wish, State] = {
+    Wish.REQUEUE: State.QUEUED,
+    Wish.PAUSE: State.PAUSED,
+    Wish.STOP: State.STOPPED,
+    Wish.KILL: State.STOPPED,
+}
+
+
+class Action(TextChoices):
+    """What a client may ask of a session."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    KILL = "kill"
+    CANCEL = "cancel"
+    RESTART = "restart"
+
+
+# What changes something in each state; a refusal names these.
+ALLOWED_ACTIONS: dict[State, tuple[Action, ...]] = {
+    State.QUEUED: (Action.PAUSE, Action.STOP, Action.KILL, Action.CANCEL, Action.RESTART),
+    State.RUNNING: (Action.PAUSE, Action.STOP, Action.KILL, Action.RESTART),
+    State.PAUSED: (Action.RESUME, Action.STOP, Action.KILL, Action.RESTART),
+    State.COMPLETED: (Action.RESTART,),
+    State.FAILED: (Action.RESTART,),
+    State.STOPPED: (Action.RESTART,),
 }

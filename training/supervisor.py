@@ -1,12 +1,17 @@
 """One trainer, start to end: spawns or adopts it, reads its journal, passes wishes on, and says how it ended."""
 
+import logging
 import os
 import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
+from types import TracebackType
 from typing import Self
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from registry.errors import NameTaken
 from registry.files import read_chunks
@@ -16,11 +21,41 @@ from training.ingest import ingest
 from training.initial_weights import WeightsGone, keep_initial_weights
 from training.installation import engine_environment
 from training.journal import AlreadyLocked, Lock, last_event
-from training.models import TrainingSession
+from training.models import IllegalTransition, TrainingSession
 from training.resolution import resolve
 from training.spec import SessionSpec
+from training.state import State, Wish
 
 POLL_SECONDS = 0.1
+PAUSE_AFTER_ERROR_SECONDS = 1.0
+BEAT_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Says in the supervisor's lock, as long as this process is not frozen, that it is not."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.beat, daemon=True)
+
+    def beat(self) -> None:
+        while True:
+            self.lock.note_beat()
+            if self.is_over.wait(BEAT_SECONDS):
+                return
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.is_over.set()
+        self.thread.join()
 
 
 class Supervisor:
@@ -31,7 +66,7 @@ class Supervisor:
         self.directory = session.directory
         self.lock = lock
         self.process: subprocess.Popen[bytes] | None = None  # None while the trainer is an adopted one
-        self.stop_passed_on_at: float | None = None
+        self.asked_to_stop_at: float | None = None
 
     @classmethod
     def take_up(cls, session: TrainingSession) -> Self:
@@ -42,33 +77,45 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until the session has ended or this worker is to let go. The trainer lives on without us."""
-        with self.lock:
-            while not leash.is_cut() and self.poll():
+        with self.lock, Heartbeat(self.lock):
+            while not leash.is_cut() and self.poll_whatever_happens():
                 time.sleep(POLL_SECONDS)
 
+    def poll_whatever_happens(self) -> bool:
+        """One turn, which a database or a disk that refuses does not end: the session waits until it does not."""
+        try:
+            return self.poll()
+        except (DatabaseError, OSError):
+            logger.exception("The supervisor of %s could not do its work; it tries again.", self.session)
+            time.sleep(PAUSE_AFTER_ERROR_SECONDS)
+            return True
+
     def poll(self) -> bool:
-        """One turn; False once the session has ended."""
+        """One turn; False once the session runs no more."""
         self.session.refresh_from_db()
-        if self.session.has_ended:
+        if self.session.state != State.RUNNING:
             return False
         # Asked before reading: what a trainer wrote before it died is then read in full.
         trainer_lives = self.directory.trainer_lives()
         while ingest(self.session):
             pass
         if trainer_lives:
-            self.pass_on_stop()
+            self.pass_on_wish()
         else:
-            self.conclude_attempt()
-        return not self.session.has_ended
+            with suppress(IllegalTransition):  # somebody wished for something else meanwhile
+                self.conclude_attempt()
+        return self.session.state == State.RUNNING
 
-    def pass_on_stop(self) -> None:
-        """Ask the trainer to finish its step and save; after the grace, end it."""
-        if self.session.stop_requested_at is None:
+    def pass_on_wish(self) -> None:
+        """Ask the trainer to finish its step and save; after the grace, or to kill it, end it."""
+        if self.session.wish == Wish.NONE:
             return
-        if self.stop_passed_on_at is None:
+        if self.session.wish == Wish.KILL:
+            self.directory.signal_trainer(signal.SIGKILL)
+        elif self.asked_to_stop_at is None:
             self.directory.signal_trainer(signal.SIGTERM)
-            self.stop_passed_on_at = time.monotonic()
-        elif time.monotonic() - self.stop_passed_on_at > settings.STOP_GRACE_SECONDS:
+            self.asked_to_stop_at = time.monotonic()
+        elif time.monotonic() - self.asked_to_stop_at > settings.STOP_GRACE_SECONDS:
             self.directory.signal_trainer(signal.SIGKILL)
 
     def conclude_attempt(self) -> None:
@@ -82,15 +129,17 @@ class Supervisor:
             self.session.complete(self.register_model(end["weights"]))
         elif end["ending"] == "failed":
             self.session.fail(end["failure_code"], end["error_message"])
-        elif self.session.stop_requested_at is not None:
-            self.session.stop()
+        elif self.session.wish != Wish.NONE:
+            self.session.fulfil_wish()
         else:
             self.start_attempt()
 
     def conclude_death(self) -> None:
         """The trainer died without a word, or was never started."""
-        if self.session.stop_requested_at is not None:
-            self.session.stop()
+        if self.session.wish != Wish.NONE:
+            if self.session.attempt:
+                self.directory.note_interruption(self.session.attempt)
+            self.session.fulfil_wish()
         elif self.session.attempt == 0:
             self.start_attempt()
         else:
@@ -151,7 +200,7 @@ class Supervisor:
                     self.session.fail("bad_config", str(error))
                     return
             lock.write_pid(self.start_trainer(lock))
-            self.stop_passed_on_at = None
+            self.asked_to_stop_at = None
 
     def start_trainer(self, lock: Lock) -> int:
         """Hand the session to a warm trainer, or spawn one where none waits; its pid. A warm one is as if adopted."""

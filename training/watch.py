@@ -17,9 +17,8 @@ from django.db import DatabaseError
 from django_q.models import Schedule
 
 from training import bell, leash
-from training.journal import JournalWriter
 from training.models import TrainingSession
-from training.recovery import work_waits
+from training.recovery import frozen_supervisors, work_waits
 from training.warm import WarmTrainers
 
 TURN_SECONDS = 0.25
@@ -144,6 +143,11 @@ class Watch:
     def look_for_work(self) -> None:
         """Ring while something waits that could be done; when nobody comes, the cluster hangs."""
         now = time.monotonic()
+        if frozen := frozen_supervisors():
+            logger.warning(
+                "The supervisor of %s is frozen; cluster %s is started again.", frozen[0], self.training.name
+            )
+            self.training.schedule_restart()
         if not work_waits():
             self.work_waits_since = None
             return
@@ -192,10 +196,7 @@ class Watch:
         directory.signal_trainer(signal.SIGKILL)
         while directory.trainer_lives():
             time.sleep(0.01)
-        # In its place, so that its death is not counted as a crash.
-        journal = JournalWriter(directory.events, session.attempt)
-        journal.end("interrupted")
-        journal.close()
+        directory.note_interruption(session.attempt)
 
 
 def schedule_chores() -> None:

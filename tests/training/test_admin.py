@@ -54,7 +54,7 @@ def test_actions(staff: Client, make_session: MakeSession, action: str, state: S
     assert answer.status_code == 200
     session.refresh_from_db()
     if asked:
-        assert session.state == State.STOPPED or session.stop_requested_by == "user root"
+        assert session.state == State.STOPPED or session.wished_by == "user root"
     else:
         assert session.state == state
         assert "cannot be" in answer.text
@@ -65,4 +65,4 @@ def test_a_member_of_staff_without_the_permission_cannot_stop(make_session: Make
     client.force_login(User.objects.create_user("clerk", password="a password of the tests", is_staff=True))
     session = make_session(state=State.RUNNING)
     client.post(SESSIONS, {"action": "stop", "_selected_action": [session.pk]})
-    assert TrainingSession.objects.get().stop_requested_at is None
+    assert TrainingSession.objects.get().wish == ""

@@ -243,14 +243,14 @@ def test_stop_and_cancel_in_every_state(client: APIClient, make_session: MakeSes
     stopped, cancelled = make_session(state=state), make_session(state=state)
     stop = client.post(f"{BASE}/{stopped.session_id}/stop")
     cancel = client.delete(f"{BASE}/queue/{cancelled.session_id}")
-    assert stop.status_code == (200 if state in (State.QUEUED, State.RUNNING) else 409)
+    assert stop.status_code == (200 if state in (State.QUEUED, State.RUNNING, State.PAUSED) else 409)
     assert cancel.status_code == (200 if state == State.QUEUED else 409)
     for answer in (stop, cancel):
         assert "message" in (answer.json() if answer.status_code == 200 else answer.json()["error"])
     cancelled.refresh_from_db()
     assert cancelled.state == (State.STOPPED if state == State.QUEUED else state)
     stopped.refresh_from_db()
-    assert (stopped.stop_requested_by == "tests") == (state == State.RUNNING)
+    assert (stopped.wished_by == "tests") == (state == State.RUNNING)
 
 
 @pytest.mark.parametrize("session_id", ["sess_000000000000", "x", "sess_%00", "sess_é", "..", "start", "a" * 5000])

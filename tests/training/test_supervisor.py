@@ -62,7 +62,9 @@ def test_a_stop_ends_a_running_session_and_keeps_its_weights(supervisor: Supervi
     session.request_stop(by="somebody")
     session.request_stop(by="somebody else")  # asking again changes nothing
     poll_until(supervisor, lambda: session.has_ended)
-    assert (session.state, session.stop_requested_by) == (State.STOPPED, "somebody")
+    transition = session.transitions.last()
+    assert transition is not None
+    assert (transition.to_state, transition.by) == (State.STOPPED, "somebody")
     assert (session.directory.weights / "model.pt").exists()
     assert session.metrics.count() == 1
 

@@ -53,8 +53,10 @@ class Compilation:
         if self._mode == "on":
             return self.compile(batches)
         with undisturbed(self._model, self._device):
-            # A first batch is the slowest, so that one is enough to know that a training is short.
+            # A first batch is the slowest, so that one is enough to know that a training is short, and no more than that.
             seconds = self._batch_seconds(self._model, batches[0], steps=0) * batch_count
+            if self._world.any(seconds >= REPAYS_AFTER_SECONDS):
+                seconds = self._batch_seconds(self._model, batches[0], TRIAL_STEPS) * batch_count
             # Whatever a clock says is said for all ranks: they must train the same.
             if self._world.any(seconds < REPAYS_AFTER_SECONDS):
                 logger.info("not compiled: the training takes %.0f s at most, too little to repay it", seconds)

@@ -1,4 +1,4 @@
-"""What the server knows of sessions: the session itself, its metrics, its log and its transitions."""
+"""A session: the request to train, and its life."""
 
 import secrets
 from datetime import timedelta
@@ -17,15 +17,19 @@ from training.failures import REMEDIES
 from training.hardware import device_problems
 from training.installation import catalogue
 from training.journal import SessionDirectory
+from training.models.queue import QueueControl
 from training.spec import InvalidConfig, TrainingConfig
-from training.state import ENDED, TRANSITIONS, State
+from training.state import ALLOWED_ACTIONS, ENDED, FULFILLED, TRANSITIONS, Action, State, Wish
+
+if TYPE_CHECKING:
+    from training.models.records import LogEntry, Metric, SeriesPoint, Transition
 
 
 class IllegalTransition(Exception):
     """A session is not in a state that allows what was asked of it."""
 
     def __init__(self, session: "TrainingSession", wanted: str) -> None:
-        self.state = session.state
+        self.details = {"state": session.state, "allowed_actions": session.allowed_actions}
         super().__init__(f"Session {session.session_id} is {session.state} and cannot be {wanted}.")
 
 
@@ -36,7 +40,7 @@ def new_session_id() -> str:
 class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
     def queued(self) -> "TrainingSessionQuerySet":
         """The queue, in the order in which its sessions will start."""
-        return self.filter(state=State.QUEUED).order_by("-priority", "id")
+        return self.filter(state=State.QUEUED).order_by("-priority", "rank", "id")
 
     def running(self) -> "TrainingSessionQuerySet":
         return self.filter(state=State.RUNNING).order_by("id")
@@ -70,6 +74,8 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
             session = self.create(
                 session_id=new_session_id(), config=config.as_dict(), priority=config.priority, dataset=dataset
             )
+            self.filter(pk=session.pk).update(rank=session.pk)
+            session.rank = session.pk
             session.transitions.create(from_state="", to_state=State.QUEUED, by=by, reason="submitted")
             transaction.on_commit(bell.ring)
         return session
@@ -93,16 +99,26 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
         """Whether one more session may run."""
         return self.running().count() < settings.MAX_CONCURRENT_SESSIONS
 
+    def queue_moves(self) -> bool:
+        """Whether somebody who claims the next session would get one."""
+        return not QueueControl.objects.current().is_paused and self.has_room() and self.queued().exists()
+
     def claim_next(self, by: str) -> "TrainingSession | None":
         """Move the first of the queue to running; None when nothing waits or nothing more may run."""
         # The transaction holds SQLite's write lock from its start, so nobody is counted twice.
         with transaction.atomic():
-            if not self.has_room():
-                return None
-            session = self.queued().first()
+            session = self.queued().first() if self.queue_moves() else None
             if session is not None:
                 session.move_to(State.RUNNING, by=by, reason="a place is free", started_at=timezone.now())
             return session
+
+    def drain(self, by: str) -> None:
+        """Pause the queue, and have what runs save and go back into it, to the places that it came from."""
+        with transaction.atomic():
+            QueueControl.objects.pause(by)
+            self.running().filter(wish__in=Wish.REQUEUE.weaker).update(
+                wish=Wish.REQUEUE, wished_at=timezone.now(), wished_by=by
+            )
 
     def to_clean_up(self) -> "TrainingSessionQuerySet":
         """The sessions that ended longer ago than they are kept."""
@@ -119,16 +135,28 @@ class TrainingSession(models.Model):
     config = models.JSONField()
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="sessions")
     model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL, related_name="sessions")
+    parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="restarts")
+    parent_checkpoint = models.CharField(max_length=50, default="")  # that it went on from; empty: from the start
     priority = models.SmallIntegerField(default=0)
+    # The place among those of one priority. Whole when a session comes, between two others once it is moved.
+    rank = models.FloatField(default=0.0)
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     # Counts the lives of the trainer and fences: what belongs to an older attempt changes nothing any more.
     attempt = models.PositiveIntegerField(default=0)
     crashes_since_epoch = models.PositiveIntegerField(default=0)
     journal_offset = models.PositiveBigIntegerField(default=0)
     current_epoch = models.PositiveIntegerField(null=True)
-    # A wish beside the state: the supervisor passes it on, and the state changes when it is true.
-    stop_requested_at = models.DateTimeField(null=True)
-    stop_requested_by = models.CharField(max_length=100, default="")
+    # The supervisor passes a wish on, and the state changes when it is true.
+    wish = models.CharField(max_length=7, choices=Wish.choices, default=Wish.NONE)
+    wished_at = models.DateTimeField(null=True)
+    wished_by = models.CharField(max_length=100, default="")
+    # What the trainer said of itself last, and when that was read.
+    heard_at = models.DateTimeField(null=True)
+    resumed_from = models.CharField(max_length=50, default="")  # the checkpoint that its attempt went on from
+    steps_done = models.PositiveBigIntegerField(default=0)
+    steps_planned = models.PositiveBigIntegerField(null=True)
+    samples_per_second = models.FloatField(null=True)
+    seconds_left = models.FloatField(null=True)  # at heard_at
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -149,7 +177,7 @@ class TrainingSession(models.Model):
     class Meta:
         db_table = "sessions"
         ordering = ("-id",)
-        indexes = (models.Index(fields=("state", "-priority", "id"), name="sessions_in_queue_order"),)
+        indexes = (models.Index(fields=("state", "-priority", "rank", "id"), name="sessions_in_queue_order"),)
 
     def __str__(self) -> str:
         return self.session_id
@@ -172,6 +200,12 @@ class TrainingSession(models.Model):
         return self.state in ENDED
 
     @property
+    def allowed_actions(self) -> list[Action]:
+        """What changes something in the state that it is in."""
+        allowed = ALLOWED_ACTIONS[State(self.state)]
+        return [action for action in allowed if action != Action.PAUSE or not self._is_bound_for(State.STOPPED)]
+
+    @property
     def remedy(self) -> str | None:
         """What the owner of a failed session can do."""
         return REMEDIES.get(self.failure_code)
@@ -189,21 +223,26 @@ class TrainingSession(models.Model):
 
     def queue_position(self) -> int:
         """1 for the session that starts next."""
-        earlier = Q(priority__gt=self.priority) | Q(priority=self.priority, id__lte=self.pk)
+        earlier = Q(priority__gt=self.priority) | Q(priority=self.priority, rank__lt=self.rank)
+        earlier |= Q(priority=self.priority, rank=self.rank, id__lte=self.pk)
         return TrainingSession.objects.queued().filter(earlier).count()
 
     def move_to(self, target: State, *, by: str, reason: str, **changes: Any) -> None:
         """Make one transition, or none: whoever changes the row has won, the others find out what is true now.
 
-        Raises IllegalTransition when the table of transitions forbids it, or when somebody else was faster.
+        Raises IllegalTransition when the table of transitions forbids it, or when somebody else was faster. A wish
+        that came meanwhile is another truth, too.
         """
         origin = State(self.state)
         with transaction.atomic():
-            row = TrainingSession.objects.filter(pk=self.pk, state=origin, attempt=self.attempt)
-            if target not in TRANSITIONS[origin] or not row.update(state=target, **changes):
+            row = TrainingSession.objects.filter(pk=self.pk, state=origin, attempt=self.attempt, wish=self.wish)
+            fulfilled = {"wish": Wish.NONE, "wished_at": None, "wished_by": ""}
+            if target not in TRANSITIONS[origin] or not row.update(state=target, **fulfilled, **changes):
                 self.refresh_from_db()
                 raise IllegalTransition(self, target.label.lower())
             self.transitions.create(from_state=origin, to_state=target, by=by, reason=reason)
+            if target == State.QUEUED:
+                transaction.on_commit(bell.ring)
         self.refresh_from_db()
 
     def cancel(self, by: str) -> None:
@@ -213,21 +252,60 @@ class TrainingSession(models.Model):
         self.move_to(State.STOPPED, by=by, reason="cancelled while queued", ended_at=timezone.now())
 
     def request_stop(self, by: str) -> None:
-        """Ask for the end: a queued session stops at once, a running one when its trainer has let go.
+        """Ask for the end: at once where no trainer runs, otherwise when it has saved and let go.
 
         Asking again changes nothing. Raises IllegalTransition when the session has ended.
         """
-        if self.state == State.QUEUED:
-            try:
-                return self.cancel(by)
-            except IllegalTransition:
-                pass  # a worker was faster: it runs now
-        running = TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING)
-        running.filter(stop_requested_at=None).update(stop_requested_at=timezone.now(), stop_requested_by=by)
+        self._request(Wish.STOP, "stopped", by, ended_at=timezone.now())
+
+    def request_kill(self, by: str) -> None:
+        """Ask for the end without anything being saved; nothing to do once it is stopped.
+
+        Raises IllegalTransition when the session has ended in another way.
+        """
+        if self.state != State.STOPPED:
+            self._request(Wish.KILL, "killed", by, ended_at=timezone.now())
+
+    def request_pause(self, by: str) -> None:
+        """Ask that it waits for resume(): at once where no trainer runs, otherwise when it has saved and let go.
+
+        Asking again changes nothing. Raises IllegalTransition when the session has ended or is about to.
+        """
+        if self.state != State.PAUSED:
+            self._request(Wish.PAUSE, "paused", by)
+
+    def resume(self, by: str) -> None:
+        """Put a paused session back into the queue, to the place that it had; nothing to do if it is not paused.
+
+        Raises IllegalTransition when the session has ended.
+        """
+        TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING, wish=Wish.PAUSE).update(
+            wish=Wish.NONE, wished_at=None, wished_by=""
+        )
         self.refresh_from_db()
         if self.has_ended:
-            raise IllegalTransition(self, "stopped")
+            raise IllegalTransition(self, "resumed")
+        if self.state == State.PAUSED:
+            self.move_to(State.QUEUED, by=by, reason="resumed")
+
+    def _request(self, wish: Wish, participle: str, by: str, **changes: Any) -> None:
+        """Pass a wish on to the trainer, or make it true at once where there is none."""
+        aim = FULFILLED[wish]
+        while self.state in (State.QUEUED, State.PAUSED):
+            try:
+                return self.move_to(aim, by=by, reason=f"{participle} while {self.state}", **changes)
+            except IllegalTransition:
+                continue  # somebody was faster, and now it is something else
+        row = TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING, wish__in=wish.weaker)
+        is_passed_on = row.update(wish=wish, wished_at=timezone.now(), wished_by=by)
+        self.refresh_from_db()
+        if not is_passed_on and not self._is_bound_for(aim):
+            raise IllegalTransition(self, participle)
         return None
+
+    def _is_bound_for(self, aim: State) -> bool:
+        """Whether the session runs, and somebody wished for this already."""
+        return self.state == State.RUNNING and FULFILLED.get(Wish(self.wish)) == aim
 
     def begin_attempt(self) -> None:
         """Count a new life of the trainer. Raises IllegalTransition when the session is not this caller's any more."""
@@ -252,9 +330,12 @@ class TrainingSession(models.Model):
     def complete(self, model: Model) -> None:
         self.move_to(State.COMPLETED, by="supervisor", reason="all epochs done", ended_at=timezone.now(), model=model)
 
-    def stop(self) -> None:
-        """The trainer has let go after a request to stop."""
-        self.move_to(State.STOPPED, by=self.stop_requested_by, reason="stop requested", ended_at=timezone.now())
+    def fulfil_wish(self) -> None:
+        """The trainer has let go: make true what was wished for. Raises IllegalTransition when the wish has changed."""
+        wish = Wish(self.wish)
+        target = FULFILLED[wish]
+        changes = {"ended_at": timezone.now()} if target in ENDED else {}
+        self.move_to(target, by=self.wished_by, reason=f"{wish} requested", **changes)
 
     def fail(self, code: str, message: str) -> None:
         self.move_to(
@@ -265,76 +346,3 @@ class TrainingSession(models.Model):
             failure_code=code,
             error_message=message,
         )
-
-
-class Metric(models.Model):
-    """What one epoch came to. Losses are null where they could not be computed."""
-
-    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="metrics")
-    epoch = models.PositiveIntegerField()
-    loss = models.FloatField(null=True)
-    accuracy = models.FloatField(null=True)
-    val_loss = models.FloatField(null=True)
-    val_accuracy = models.FloatField(null=True)
-    timestamp = models.DateTimeField()
-
-    class Meta:
-        db_table = "metrics"
-        ordering = ("session", "epoch")
-        constraints = (models.UniqueConstraint(fields=("session", "epoch"), name="one_metric_per_epoch"),)
-
-    def __str__(self) -> str:
-        return f"{self.session_id} epoch {self.epoch}"
-
-
-class SeriesPoint(models.Model):
-    """One value of one series of a session, by the steps that were complete."""
-
-    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="points", db_index=False)
-    name = models.CharField(max_length=100)
-    step = models.PositiveBigIntegerField()
-    value = models.FloatField(null=True)
-    timestamp = models.DateTimeField()
-
-    class Meta:
-        db_table = "points"
-        ordering = ("session", "name", "step")
-        constraints = (models.UniqueConstraint(fields=("session", "name", "step"), name="one_value_per_step"),)
-
-    def __str__(self) -> str:
-        return f"{self.name} at step {self.step}"
-
-
-class LogEntry(models.Model):
-    """One line of a session's log."""
-
-    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="log_entries")
-    timestamp = models.DateTimeField(db_index=True)
-    level = models.CharField(max_length=10)
-    message = models.TextField()
-
-    class Meta:
-        db_table = "logs"
-        ordering = ("id",)
-        verbose_name_plural = "log entries"
-
-    def __str__(self) -> str:
-        return f"{self.level} {self.message[:80]}"
-
-
-class Transition(models.Model):
-    """One change of a session's state: from, to, when, by whom, why."""
-
-    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="transitions")
-    from_state = models.CharField(max_length=9)
-    to_state = models.CharField(max_length=9)
-    at = models.DateTimeField(default=timezone.now)
-    by = models.CharField(max_length=100)
-    reason = models.CharField(max_length=200)
-
-    class Meta:
-        db_table = "transitions"
-        ordering = ("id",)
-
-    def __str__(self) -> str:
-        return f"{self.from_state or 'new'} → {self.to_state}"
