@@ -1,9 +1,12 @@
 """What every request passes through."""
 
+import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -41,3 +44,34 @@ class TrailingSlashMiddleware:
             request.path_info = path[:-1]
             request.path = request.path[:-1]
         return self.get_response(request)
+
+
+class DurabilityMiddleware:
+    """Sees to it that what a client is told was done is on the disk, and survives the loss of power.
+
+    SQLite in its WAL mode leaves that to the next checkpoint. To have it for every row, of which the audit alone writes
+    one a request, would make every request wait for the disk.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if request.method not in ("GET", "HEAD", "OPTIONS") and response.status_code < 400:
+            sync_database()
+        return response
+
+
+def sync_database() -> None:
+    """Bring to the disk what has been committed. Other databases than SQLite do so by themselves."""
+    if connection.vendor != "sqlite":
+        return
+    with suppress(
+        FileNotFoundError
+    ):  # there is no log once the last connection has closed, and then nothing is left in it
+        log = os.open(f"{connection.settings_dict['NAME']}-wal", os.O_RDONLY)
+        try:
+            os.fsync(log)
+        finally:
+            os.close(log)
