@@ -1,4 +1,4 @@
-"""The admin of the keys and of the log of attempts."""
+"""The admin of the keys, of the log of attempts, and of the answers that are kept."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -6,7 +6,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from authkeys.models import APIKey, AuthLog
+from authkeys.models import APIKey, AuthLog, KeptAnswer
 from authkeys.permissions import ReadOnlyAdmin
 
 
@@ -54,3 +54,18 @@ class AuthLogAdmin(ReadOnlyAdmin):
     search_fields = ["key_name", "key_prefix", "key_hash", "endpoint", "request_id", "client_address"]
     date_hierarchy = "timestamp"
     show_full_result_count = False  # counting the whole log is slow, and tells nothing
+
+
+@admin.register(KeptAnswer)
+class KeptAnswerAdmin(ReadOnlyAdmin):
+    """What whoever sends a request once more is answered."""
+
+    list_display = ["created_at", "by", "key", "endpoint", "status"]
+    list_filter = ["created_at", "status"]
+    search_fields = ["key", "by", "endpoint"]
+    fields = ["created_at", "by", "key", "endpoint", "fingerprint", "status", "shown_body"]
+    date_hierarchy = "created_at"
+
+    @admin.display(description="answer")
+    def shown_body(self, answer: KeptAnswer) -> str:
+        return bytes(answer.body).decode(errors="replace")

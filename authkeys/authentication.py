@@ -2,10 +2,11 @@
 
 import hmac
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
@@ -19,6 +20,8 @@ class KeyHolder:
     """The user of a request that came with a key."""
 
     name: str
+    prefix: str  # empty for a key from the environment
+    key_hash: str
     is_authenticated: ClassVar[bool] = True
 
     def __str__(self) -> str:
@@ -50,7 +53,7 @@ class KeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed("The API key is not valid. Ask the operator of this server for a new one.")
         if verdict.row:
             verdict.row.note_use()
-        return KeyHolder(verdict.name), verdict.row
+        return KeyHolder(verdict.name, verdict.prefix, key_hash), verdict.row
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -72,6 +75,20 @@ class StaffSessionAuthentication(SessionAuthentication):
             raise
         audit.record(request, Reason.OK, key_name=name)
         return user, None
+
+
+def actor(request: HttpRequest | Request) -> str:
+    """Who asks, for people to read: `key:PREFIX`, `key:env-1` for a key from the environment, or `user:NAME`."""
+    user: Any = request.user
+    if isinstance(user, KeyHolder):
+        return f"key:{user.prefix or user.name}"
+    return f"user:{user.get_username()}"
+
+
+def asker(request: Request) -> str:
+    """Who asks, so that nobody else can ever be taken for him: the hash of a key, or the number of a user."""
+    user: Any = request.user
+    return user.key_hash if isinstance(user, KeyHolder) else f"user:{user.pk}"
 
 
 def presented_key(request: Request) -> bytes:

@@ -5,6 +5,9 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import OpenApiParameter
+
+from authkeys.idempotency import HEADER, LONGEST_KEY, Idempotent
 
 ERROR = {
     "type": "object",
@@ -40,8 +43,21 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return [{name: []} for name in self.name]
 
 
-class ErrorAwareSchema(AutoSchema):
-    """Adds the error body to every operation."""
+IDEMPOTENCY_KEY = OpenApiParameter(
+    HEADER,
+    {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+    OpenApiParameter.HEADER,
+    description="Makes it safe to send the request once more: with the same key it gets the first answer again.",
+)
+
+
+class OperationSchema(AutoSchema):
+    """Adds the error body to every operation, and the Idempotency-Key to those that take one."""
+
+    def get_override_parameters(self) -> list[Any]:
+        parameters = super().get_override_parameters()
+        takes_key = self.method == "POST" and isinstance(self.view, Idempotent)
+        return [*parameters, IDEMPOTENCY_KEY] if takes_key else parameters
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)

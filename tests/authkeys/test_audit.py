@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from authkeys import keys
+from authkeys import audit, keys
 from authkeys.models import APIKey, AuthLog
 
 CLOSED = "/api/v1/nothing"
@@ -138,3 +138,18 @@ def test_what_cannot_be_recorded_is_not_done(broken_log: None, with_key: bool) -
     assert "auth_logs" not in response.content.decode()
     row.refresh_from_db()
     assert row.last_used_at is None
+
+
+def test_what_cannot_be_recorded_is_tried_once(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked database is waited for; the answer that says so must not wait for it again, nor record an attempt."""
+    attempts = []
+
+    def fail(*_: object, **__: object) -> None:
+        attempts.append(1)
+        raise audit.AuditUnavailable("not recorded")
+
+    monkeypatch.setattr(audit, "record", fail)
+    for path in (CLOSED, "/api/v1/models", "/api/v1/training/queue"):
+        attempts.clear()
+        assert client.get(path).status_code == 503
+        assert len(attempts) == 1
