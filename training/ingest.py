@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from training.journal import read_events
 from training.models import LogEntry, TrainingSession
@@ -34,10 +35,13 @@ STORE_LOG_ENTRY = "INSERT INTO logs (session_id, timestamp, level, message) VALU
 LARGEST_EPOCH = 2**31 - 1
 LARGEST_STEP = 2**53  # every reader of JSON can tell it from its neighbours
 LONGEST_LEVEL = 10
+LONGEST_NAME = 50
+# Three centuries: what is farther away has no date.
+LONGEST_SECONDS = 1e10
 # A comma parts the names in a query.
 SERIES_NAME = re.compile(r"[^\x00-\x1f\x7f,\ud800-\udfff]{1,100}")
-# Half a surrogate pair is no text in any encoding.
-NO_TEXT = re.compile("[\ud800-\udfff]")
+# Half a surrogate pair is no text in any encoding, and some databases take no null.
+NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 DEEPEST = 32
 
 
@@ -54,6 +58,8 @@ def ingest(session: TrainingSession) -> bool:
     if chunk.offset == session.journal_offset:
         return False
     rows = Rows(session)
+    if chunk.events:
+        rows.columns["heard_at"] = timezone.now()  # by this clock, whatever the trainer takes for the time
     for event in chunk.events:
         rows.add(event)
     with transaction.atomic():
@@ -72,15 +78,17 @@ class Rows:
         self.metrics: list[Sequence[Any]] = []
         self.points: list[Sequence[Any]] = []
         self.log_entries: list[Sequence[Any]] = []
-        self.documents: dict[str, Any] = {}  # columns of the session itself
+        self.columns: dict[str, Any] = {}  # of the session itself
         self.newest_epoch = 0
         self.left_out: dict[str, str] = {}  # a sentence, with the first case of it
         self.readers: dict[str, Callable[[dict[str, Any]], None]] = {
             "epoch": self.add_epoch,
             "log": self.add_log_entry,
             "points": self.add_points,
+            "progress": self.add_progress,
             "record": self.add_document,
             "report": self.add_document,
+            "start": self.add_start,
         }
 
     def add(self, event: dict[str, Any]) -> None:
@@ -125,7 +133,22 @@ class Rows:
         document = event.get(kind)
         if not isinstance(document, dict):
             raise MalformedEvent(f"{kind} is not an object")
-        self.documents[kind] = storable(document)
+        self.columns[kind] = storable(document)
+
+    def add_start(self, event: dict[str, Any]) -> None:
+        name = event.get("resumed_from")
+        # How fast the attempt before was tells nothing of this one.
+        pace = {"samples_per_second": None, "seconds_left": None}
+        self.columns |= {"resumed_from": "" if name is None else text("resumed_from", name)[:LONGEST_NAME], **pace}
+
+    def add_progress(self, event: dict[str, Any]) -> None:
+        planned = whole_number("steps_planned", event.get("steps_planned"), 0, LARGEST_STEP)
+        self.columns |= {
+            "steps_done": whole_number("steps_done", event.get("steps_done"), 0, planned),
+            "steps_planned": planned,
+            "samples_per_second": quantity("samples_per_second", event.get("samples_per_second")),
+            "seconds_left": quantity("seconds_left", event.get("seconds_left"), LONGEST_SECONDS),
+        }
 
     def leave_out(self, sentence: str, case: str) -> None:
         self.left_out.setdefault(sentence, case)
@@ -135,7 +158,7 @@ class Rows:
         insert(STORE_METRIC, self.metrics)
         insert(STORE_POINT, self.points)
         insert(STORE_LOG_ENTRY, self.log_entries)
-        columns = dict(self.documents)
+        columns = dict(self.columns)
         if self.newest_epoch > (self.session.current_epoch or 0):
             columns |= {"current_epoch": self.newest_epoch, "crashes_since_epoch": 0}
         if columns:
@@ -184,6 +207,14 @@ def number(name: str, value: Any) -> float | None:
     except OverflowError:
         return None
     return result if math.isfinite(result) else None
+
+
+def quantity(name: str, value: Any, largest: float = math.inf) -> float | None:
+    """A number from 0 up; null for what is not finite or beyond the largest, and for null."""
+    result = number(name, value)
+    if result is not None and result < 0:
+        raise MalformedEvent(f"{name} is negative")
+    return None if result is None or result > largest else result
 
 
 def sequence(name: str, value: Any) -> list[Any]:

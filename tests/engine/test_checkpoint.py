@@ -1,13 +1,23 @@
 """Checkpoints: whole or not there, and never a damaged one."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from training.engine import checkpoint as module
-from training.engine.checkpoint import CheckpointStore, find_newest, save_weights
+from training.engine.checkpoint import (
+    MANIFEST,
+    STATE,
+    Checkpoint,
+    CheckpointStore,
+    find_newest,
+    finish_replacing,
+    save_weights,
+)
 
 
 def state(value: float) -> dict[str, Any]:
@@ -58,6 +68,10 @@ def replace_the_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text("[1, 2]")
 
 
+def nest_the_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[" * 100_000)
+
+
 def forget_the_hash(folder: Path) -> None:
     (folder / "manifest.json").write_text('{"epoch": 2, "step": 20}')
 
@@ -69,8 +83,26 @@ DAMAGES = [
     remove_the_manifest,
     cut_the_manifest,
     replace_the_manifest,
+    nest_the_manifest,
     forget_the_hash,
 ]
+
+
+def cut(content: bytes, where: float) -> bytes:
+    return content[: int(len(content) * where)]
+
+
+def zero_the_end(content: bytes, where: float) -> bytes:
+    return cut(content, where).ljust(len(content), b"\0")
+
+
+def flip_any_bit(content: bytes, where: float) -> bytes:
+    place, bit = divmod(int(len(content) * 8 * where), 8)
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+DAMAGES_OF_BYTES = [cut, zero_the_end, flip_any_bit]
+FILES = [STATE, MANIFEST]
 
 
 def test_what_was_saved_is_loaded(two_checkpoints: Path) -> None:
@@ -92,6 +124,55 @@ def test_a_damaged_newest_is_skipped_and_named(two_checkpoints: Path, damage: An
     assert newest is not None
     assert newest.step == 10
     assert [str(problem).partition(":")[0] for problem in damaged] == ["step-00000020"]
+
+
+@settings(max_examples=200)
+@given(damage=st.sampled_from(DAMAGES_OF_BYTES), where=st.floats(0, 1, exclude_max=True), file=st.sampled_from(FILES))
+def test_whatever_happens_to_bytes_of_the_newest_the_older_one_is_taken(
+    two_checkpoints: Path, damage: Any, where: float, file: str
+) -> None:
+    place = two_checkpoints / "step-00000020" / file
+    content = place.read_bytes()
+    undamaged = Checkpoint.open(place.parent)
+    place.write_bytes(damage(content, where))
+    newest, damaged = find_newest(two_checkpoints)
+    assert newest is not None
+    if damaged:
+        assert [str(problem).partition(":")[0] for problem in damaged] == ["step-00000020"]
+        assert torch.equal(newest.load()["model"]["weight"], torch.full((100,), 1.0))
+    else:  # a cut that took nothing, or zeros where there were zeros
+        assert newest == undamaged
+        assert file == MANIFEST or place.read_bytes() == content
+    place.write_bytes(content)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["epoch", "step", "sha256", "size_bytes", "seal", "x"]), inner, max_size=5
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_a_manifest_that_says_something_else_is_damaged(two_checkpoints: Path, content: Any) -> None:
+    (two_checkpoints / "step-00000020" / MANIFEST).write_text(json.dumps(content))
+    newest, damaged = find_newest(two_checkpoints)
+    assert newest is not None
+    assert (newest.step, len(damaged)) == (10, 1)
+
+
+def test_one_of_a_version_that_did_not_seal_its_manifest_is_good(two_checkpoints: Path) -> None:
+    place = two_checkpoints / "step-00000020" / MANIFEST
+    manifest = json.loads(place.read_bytes())
+    del manifest["seal"]
+    place.write_text(json.dumps(manifest))
+    newest, damaged = find_newest(two_checkpoints)
+    assert newest is not None
+    assert (newest.step, damaged) == (20, [])
 
 
 def test_only_damaged_ones_give_none(two_checkpoints: Path) -> None:
@@ -144,8 +225,12 @@ def test_one_that_is_being_replaced_is_found_until_the_new_one_is_there(
     monkeypatch.undo()
     newest, damaged = find_newest(folder)
     assert newest is not None
-    assert (newest.step, damaged) == (10, [])
+    assert (newest.name, newest.step, damaged) == ("step-00000010.replaced", 10, [])
     assert newest.load()["model"]["weight"][0] == 1.0
+    finish_replacing(folder)
+    newest, _ = find_newest(folder)
+    assert newest is not None
+    assert newest.name == "step-00000010"
     store.save(state(2.0), epoch=1, step=10)
     assert [path.name for path in folder.iterdir()] == ["step-00000010"]
 
@@ -160,17 +245,10 @@ def test_a_half_written_one_is_not_seen_and_goes_with_the_next(two_checkpoints: 
     assert [path.name for path in two_checkpoints.iterdir()] == ["step-00000040"]
 
 
-def test_a_save_that_fails_leaves_what_was_there(two_checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_the_disk(path: Path, state: dict[str, Any]) -> str:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, "_write_state", fill_the_disk)
-    with pytest.raises(OSError, match="No space"):
-        CheckpointStore(two_checkpoints, keep=1).save(state(3.0), epoch=3, step=30)
-    with pytest.raises(OSError, match="No space"):
-        save_weights({}, two_checkpoints / "model.pt")
-    assert {path.name for path in two_checkpoints.iterdir()} == {"step-00000010", "step-00000020"}
+def test_one_whose_place_was_taken_already_is_removed(two_checkpoints: Path) -> None:
+    (two_checkpoints / "step-00000010").rename(two_checkpoints / "step-00000020.replaced")
+    finish_replacing(two_checkpoints)
+    assert [path.name for path in two_checkpoints.iterdir()] == ["step-00000020"]
 
 
 def test_code_in_a_checkpoint_is_not_run(folder: Path) -> None:

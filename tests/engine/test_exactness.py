@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.conftest import MakeSession, classes, images, numbers, rows
+from tests.engine.test_checkpoint import DAMAGES_OF_BYTES, FILES
 from tests.engine.test_trainer import events, metrics, run, stop_after
 from training.engine import trainer as module
 from training.journal import SessionDirectory
@@ -199,6 +200,29 @@ def test_any_configuration_disturbed_anywhere(
     whole = result(undisturbed(make_session(next(NAMES), **options)))
     broken = make_session(next(NAMES), **options, checkpoint_every_seconds=0.0)
     assert result(disturbed(broken, looks)) == whole
+
+
+@settings(max_examples=12)
+@given(damage=st.sampled_from(DAMAGES_OF_BYTES), where=st.floats(0, 1, exclude_max=True), file=st.sampled_from(FILES))
+def test_a_damaged_checkpoint_costs_work_and_nothing_else(
+    make_session: MakeSession, caplog: pytest.LogCaptureFixture, damage: Any, where: float, file: str
+) -> None:
+    options = {"x": rows(), "y": classes(), "model_args": SMALL_MLP, "epochs": 3}
+    whole, broken = (make_session(next(NAMES), **options) for _ in range(2))
+    run(broken, stop_after(5))
+    place = broken.checkpoints / "step-00000005" / file
+    content = place.read_bytes()
+    place.write_bytes(damage(content, where))
+    caplog.clear()
+    run(broken, attempt=2)
+    said = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
+    if events(broken, "start")[1]["resumed_from"] == "step-00000005":
+        assert said == []  # nothing was changed by that
+    else:
+        assert events(broken, "start")[1]["resumed_from"] == "step-00000003"
+        assert len(said) == 1
+        assert "checkpoint skipped: step-00000005" in said[0]
+    assert result(broken) == result(undisturbed(whole))
 
 
 def test_a_stop_during_validation_is_followed_and_the_validation_done_again(

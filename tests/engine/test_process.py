@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.engine.conftest import DIGITS, MakeSession, classes, rows
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def start(directory: SessionDirectory, attempt: int = 1) -> subprocess.Popen[bytes]:
+def start(directory: SessionDirectory, attempt: int = 1, **environment: str) -> subprocess.Popen[bytes]:
     """Start a trainer as the supervisor does: it inherits the lock, and ignores SIGINT at first."""
     with Lock.acquire(directory.lock) as lock, directory.console.open("ab") as console:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -31,6 +33,7 @@ def start(directory: SessionDirectory, attempt: int = 1) -> subprocess.Popen[byt
                     *("--attempt", str(attempt), "--lock-fd", str(lock.descriptor)),
                 ],
                 cwd=ROOT,
+                env={**os.environ, **environment},
                 pass_fds=[lock.descriptor],
                 stdout=console,
                 stderr=console,
@@ -51,21 +54,25 @@ def wait_for(directory: SessionDirectory, kind: str, attempt: int, count: int = 
     raise AssertionError(directory.console.read_text())
 
 
-@pytest.mark.parametrize(("architecture", "optimizer"), [("cnn", "sgd"), ("mlp", "adam")])
+ALL_TOGETHER = {  # the network normalises batches
+    "model_architecture": "cnn",
+    "model_args": {"width": 8, "dropout": 0.3},
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "scheduler": "cosine",
+    "warmup_steps": 20,
+    "gradient_accumulation": 3,
+    "batch_size": 32,
+    "epochs": 8,
+}
+
+
+@pytest.mark.parametrize("options", [ALL_TOGETHER, {"batch_size": 64, "epochs": 15}])
 def test_killed_at_any_moment_it_ends_with_the_same_bytes_and_metrics(
-    make_session: MakeSession, architecture: str, optimizer: str
+    make_session: MakeSession, options: dict[str, Any]
 ) -> None:
     def session(name: str) -> SessionDirectory:
-        return make_session(
-            name,
-            file=DIGITS,
-            model_architecture=architecture,
-            optimizer=optimizer,
-            learning_rate=0.01,
-            batch_size=64,
-            epochs=15,
-            checkpoint_every_seconds=0.02,
-        )
+        return make_session(name, file=DIGITS, learning_rate=0.01, checkpoint_every_seconds=0.02, **options)
 
     whole, killed = session("whole"), session("killed")
     undisturbed = start(whole)
@@ -82,12 +89,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes_and_metrics(
     assert undisturbed.wait() == 0
     assert all(event["resumed_from"] for event in events(killed, "start")[1:])
     assert metrics(killed) == metrics(whole)
-    assert list(metrics(killed)) == list(range(1, 16))
+    assert list(metrics(killed)) == list(range(1, options["epochs"] + 1))
     assert (killed.weights / "model.pt").read_bytes() == (whole.weights / "model.pt").read_bytes()
 
 
 def test_a_signal_ends_it_in_order_and_it_goes_on_later(make_session: MakeSession) -> None:
-    directory = make_session(file=DIGITS, batch_size=4, epochs=1000)
+    directory = make_session(file=DIGITS, batch_size=4, epochs=1000, compile="off")
     for attempt, number in ((1, signal.SIGTERM), (2, signal.SIGINT)):
         trainer = start(directory, attempt)
         wait_for(directory, "start", attempt)
@@ -114,6 +121,45 @@ def test_a_signal_while_torch_is_imported_is_not_lost(make_session: MakeSession)
     assert trainer.wait(timeout=30) == 0
     assert events(directory, "end")[0]["ending"] == "interrupted"
     assert events(directory, "epoch") == []
+
+
+def test_a_stop_while_it_starts_is_followed_at_once_and_it_goes_on_later(make_session: MakeSession) -> None:
+    whole, stopped = (make_session(name, file=DIGITS, epochs=2, batch_size=64) for name in ("whole", "stopped"))
+    undisturbed = start(whole)
+    moments = random.Random(3)
+    for attempt in range(1, 6):
+        trainer = start(stopped, attempt)
+        time.sleep(moments.uniform(0, 2.5))
+        trainer.send_signal(moments.choice([signal.SIGTERM, signal.SIGINT]))
+        assert trainer.wait(timeout=30) == 0
+        end = events(stopped, "end")[-1]
+        assert (end["attempt"], end["failure_code"]) == (attempt, None)
+        if end["ending"] == "completed":
+            break
+    else:
+        assert start(stopped, attempt=6).wait() == 0
+    assert undisturbed.wait() == 0
+    assert events(stopped, "end")[-1]["sha256"] == events(whole, "end")[-1]["sha256"]
+    assert metrics(stopped) == metrics(whole)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_stop_does_not_wait_for_the_compiler(make_session: MakeSession, tmp_path: Path) -> None:
+    directory = make_session(file=DIGITS, epochs=1000, compile="on")
+    trainer = start(directory, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"))
+    deadline = time.monotonic() + 120
+    while not any("cc1plus" in child.name() for child in psutil.Process(trainer.pid).children(recursive=True)):
+        assert trainer.poll() is None, directory.console.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(events(directory, "progress")) >= 3
+    trainer.terminate()
+    assert trainer.wait(timeout=60) == 0
+    (end,) = events(directory, "end")
+    assert (end["ending"], end["weights"]) == ("interrupted", None)
+    assert events(directory, "checkpoint") == []  # which it would have saved after compiling
+    assert directory.half_written() == []
+    assert "Traceback" not in directory.console.read_text()
 
 
 def test_a_failure_has_a_code_a_sentence_and_a_traceback(make_session: MakeSession, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -146,6 +147,50 @@ def test_the_newest_record_and_report_are_the_sessions(make_session: MakeSession
     assert session.report == {"classes": [{"name": "ä�", "f1": None}], "loss": 0.25}
 
 
+def progress_of(session: TrainingSession) -> tuple[Any, ...]:
+    return session.steps_done, session.steps_planned, session.samples_per_second, session.seconds_left
+
+
+def test_the_newest_sign_of_life_is_the_sessions(make_session: MakeSession) -> None:
+    session = make_session(state=State.RUNNING)
+    session.directory.create()
+    writer = JournalWriter(session.directory.events, 1)
+    writer.start(4711, None)
+    ingest(session)
+    assert (session.resumed_from, progress_of(session)) == ("", (0, None, None, None))
+    writer.progress(0, 100, None, None)
+    writer.progress(5, 100, 250.5, 19.0)
+    ingest(session)
+    assert progress_of(session) == (5, 100, 250.5, 19.0)
+    writer.close()
+
+    writer = JournalWriter(session.directory.events, 2)
+    writer.start(4712, "step-00000004")
+    ingest(session)
+    assert (session.resumed_from, progress_of(session)) == ("step-00000004", (5, 100, None, None))
+    writer.progress(4, 100, None, 1e300)
+    writer.close()
+    ingest(session)
+    assert progress_of(session) == (4, 100, None, None)
+
+
+@pytest.mark.parametrize("kind", ["start", "log", "checkpoint", "end", "of a later version"])
+def test_it_was_heard_of_when_something_was_read_by_the_servers_clock(make_session: MakeSession, kind: str) -> None:
+    session = make_session(state=State.RUNNING)
+    session.directory.create()
+    with session.directory.events.open("w") as journal:
+        journal.write(json.dumps({"event": kind, "at": "2036-01-01T00:00:00Z", "level": "INFO", "message": "m"}) + "\n")
+    before = timezone.now()
+    ingest(session)
+    assert session.heard_at is not None
+    assert before <= session.heard_at <= timezone.now()
+    heard_at = session.heard_at
+    with session.directory.events.open("a") as journal:
+        journal.write("no event\n")
+    ingest(session)
+    assert session.heard_at == heard_at
+
+
 def deep(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):
@@ -153,6 +198,7 @@ def deep(levels: int) -> Any:
     return value
 
 
+GOOD_PROGRESS = {"steps_done": 5, "steps_planned": 100, "samples_per_second": 1.5, "seconds_left": 9.5}
 GOOD_POINTS = {"steps": [1, 2], "series": {"a": [1.0, 2.0]}}
 WRONG: list[tuple[str, dict[str, Any], str, list[Any]]] = [  # kind, good fields, one of them, wrong values of it
     ("points", GOOD_POINTS, "at", ["no time at all", "yesterday", 5, None, [], "0001-01-01T00:00:00+14:00"]),
@@ -168,6 +214,11 @@ WRONG: list[tuple[str, dict[str, Any], str, list[Any]]] = [  # kind, good fields
     ("log", {"level": "INFO"}, "message", [None, 5, {"a": 1}]),
     ("record", {}, "record", [None, [], "x", 1, {"a": deep(40)}]),
     ("report", {}, "report", [None, [], "x", 1, {"a": deep(40)}]),
+    ("start", {"pid": 1}, "resumed_from", [1, [], {}, True]),
+    ("progress", GOOD_PROGRESS, "steps_done", [None, -1, 1.0, "1", True, 101, 2**63]),
+    ("progress", GOOD_PROGRESS, "steps_planned", [None, -1, 4, 2**53 + 1, "100"]),
+    ("progress", GOOD_PROGRESS, "samples_per_second", [-1, "1", True, []]),
+    ("progress", GOOD_PROGRESS, "seconds_left", [-0.5, "1", True, {}]),
 ]
 MALFORMED = [(kind, good | {field: value}) for kind, good, field, values in WRONG for value in values]
 MALFORMED += [
@@ -176,6 +227,7 @@ MALFORMED += [
     ("epoch", {}),
     ("log", {}),
     ("record", {}),
+    ("progress", {}),
 ]
 
 
@@ -194,6 +246,8 @@ def test_a_malformed_event_is_left_out_and_said_so_once(
         writer.close()
         ingest(session)
     assert (session.metrics.count(), session.points.count(), session.record, session.report) == (0, 0, None, None)
+    assert (session.resumed_from, session.steps_done, session.steps_planned) == ("", 0, None)
+    assert (session.samples_per_second, session.seconds_left) == (None, None)
     assert list(session.log_entries.filter(level="INFO").values_list("message", flat=True)) == ["line 0", "line 1"]
     warning = session.log_entries.exclude(level="INFO").get()
     assert warning.level == "WARNING"
@@ -248,11 +302,14 @@ json_values = st.recursive(
     max_leaves=10,
 )
 fields_of_events = st.sampled_from(
-    ["at", "epoch", "loss", "accuracy", "level", "message", "steps", "series", "record", "report", "attempt"]
+    [
+        *("at", "epoch", "loss", "accuracy", "level", "message", "steps", "series", "record", "report", "attempt"),
+        *("pid", "resumed_from", "steps_done", "steps_planned", "samples_per_second", "seconds_left"),
+    ]
 )
 hostile_events = st.builds(
     lambda kind, fields, at: {"event": kind, **at, **fields},
-    st.sampled_from(["epoch", "log", "points", "record", "report", "start", "end", "checkpoint", "more"]),
+    st.sampled_from(["epoch", "log", "points", "record", "report", "start", "progress", "end", "checkpoint", "more"]),
     st.dictionaries(fields_of_events, json_values, max_size=5),
     st.sampled_from([{}, {"at": "2026-01-01T00:00:00Z"}]),
 )
@@ -291,7 +348,8 @@ def test_a_journal_that_lost_its_end_with_the_power_is_read_on(make_session: Mak
     writer = JournalWriter(session.directory.events, session.attempt)
     writer.log("INFO", "line 3")
     writer.close()
-    ingest(session)
+    while ingest(session):
+        pass
     assert [entry.message for entry in session.log_entries.all()] == [f"line {number}" for number in range(4)]
 
 

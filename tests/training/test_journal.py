@@ -1,6 +1,8 @@
 """The journal and the locks of the session directory, with torn lines and killed holders."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.journal import AlreadyLocked, JournalWriter, Lock, last_event, read_events
+from training.journal import AlreadyLocked, JournalWriter, Lock, SessionDirectory, last_event, read_events
 
 messages = st.lists(st.text(), max_size=8)
 
@@ -48,6 +50,46 @@ def test_a_line_torn_by_a_kill_costs_that_line_alone(before: list[str], after: l
         assert [event["message"] for event in read_events(path, 0).events] == before
         write_log(path, after, attempt=2)
         assert [event["message"] for event in read_events(path, 0).events] == before + after
+
+
+def test_a_line_torn_by_a_full_disk_costs_that_line_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer lives on, and what it writes when there is room again stands on a line of its own."""
+    path = tmp_path / "events.jsonl"
+    writer = JournalWriter(path, 1)
+    writer.log("INFO", "before")
+    write = os.write
+
+    def write_half_then_refuse(descriptor: int, data: bytes) -> int:
+        if not data.endswith(b'there"}\n') or b"event" not in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:40])
+
+    monkeypatch.setattr(os, "write", write_half_then_refuse)
+    with pytest.raises(OSError, match="No space"):
+        writer.log("INFO", "half of it is there")
+    monkeypatch.undo()
+    writer.end("failed", failure_code="disk_full")
+    writer.close()
+    assert path.read_bytes().count(b"\n") == 3
+    assert [event["event"] for event in read_events(path, 0).events] == ["log", "end"]
+    assert last_event(path) == read_events(path, 0).events[-1]
+
+
+def test_what_a_killed_process_left_unfinished_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    directory = SessionDirectory(tmp_path / "session")
+    assert directory.remove_half_written() == 0  # there is nothing yet
+    directory.create()
+    unfinished = [
+        *(directory.root / ".spec.json.part", directory.weights / ".model.pt.part"),
+        directory.checkpoints / ".step-00000003.part" / "state.pt",
+    ]
+    finished = [directory.spec, directory.weights / "model.pt", directory.checkpoints / "step-00000003" / "state.pt"]
+    for path in unfinished + finished:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("content")
+    assert directory.remove_half_written() == 3
+    assert sorted(path for path in directory.root.rglob("*") if path.is_file()) == sorted(finished)
+    assert not (directory.checkpoints / ".step-00000003.part").exists()
 
 
 def test_a_line_is_not_read_before_it_is_whole(tmp_path: Path) -> None:

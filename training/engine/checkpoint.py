@@ -6,17 +6,24 @@ written aside, brought to the disk, and renamed. torch reads a state with a flip
 torch is imported where it is used: the trainer says which checkpoint it goes on from before it pays for torch.
 """
 
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Self
 
-from registry.files import fsync_folder, sha256_of
+from registry.files import UNFINISHED, fsync_folder, sha256_of
+from training.engine.failures import disk_failure
 
 STATE = "state.pt"
 MANIFEST = "manifest.json"
+# Ends the name of a checkpoint while another of its step takes its place.
+REPLACED = ".replaced"
 
 
 class DamagedCheckpoint(Exception):
@@ -41,9 +48,9 @@ class Checkpoint:
     def open(cls, folder: Path) -> Self:
         """The checkpoint in this folder, checked against its hash. Raises DamagedCheckpoint."""
         try:
-            checkpoint = cls(folder, **json.loads((folder / MANIFEST).read_bytes()))
+            checkpoint = cls(folder, **_read_manifest(folder / MANIFEST))
             sha256 = sha256_of(folder / STATE)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DamagedCheckpoint(f"{folder.name}: {error}") from error
         if sha256 != checkpoint.sha256:
             raise DamagedCheckpoint(f"{folder.name}: its state is not what was written")
@@ -68,6 +75,17 @@ def find_newest(folder: Path) -> tuple[Checkpoint | None, list[DamagedCheckpoint
     return None, damaged
 
 
+def finish_replacing(folder: Path) -> None:
+    """Undo or finish what a trainer did not that was killed while one checkpoint took the place of another."""
+    for replaced in folder.glob(f"step-*{REPLACED}"):
+        place = replaced.with_suffix("")
+        if place.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            with suppress(OSError):  # it is found under this name, too
+                replaced.rename(place)
+
+
 class CheckpointStore:
     """Writes the checkpoints of one session and keeps the newest. One trainer at a time uses it."""
 
@@ -76,79 +94,155 @@ class CheckpointStore:
         self._keep = keep
 
     def save(self, state: dict[str, Any], epoch: int, step: int) -> Checkpoint:
-        """Keep this state, and of the older ones as many as are wanted."""
+        """Keep this state, and of the older ones as many as are wanted.
+
+        Raises TrainingFailure (disk_full, disk_error); then the newest checkpoint is this one or the one before.
+        """
         folder = self._folder / f"step-{step:08d}"
-        aside = self._folder / f".{folder.name}.part"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        try:
-            sha256 = _write_state(aside / STATE, state)
-            checkpoint = Checkpoint(folder, epoch, step, (aside / STATE).stat().st_size, sha256)
-            _write_manifest(aside / MANIFEST, checkpoint)
-        except BaseException:
+        aside = _aside(folder)
+        with _disk_failures():
             shutil.rmtree(aside, ignore_errors=True)
-            raise
-        fsync_folder(aside)
-        # One of the same step may be there, made between two batches of a step or before the validation. Until the new
-        # one is in its place it is still found, under the name that it gets here.
-        if folder.exists():
-            shutil.rmtree(_replaced(folder), ignore_errors=True)
-            folder.rename(_replaced(folder))
-        aside.rename(folder)
-        fsync_folder(self._folder)
+            aside.mkdir()
+            try:
+                # Our own hash is kept, so torch need not make sums of its own.
+                sha256 = _write_state(aside / STATE, state, torch_sums=False)
+                checkpoint = Checkpoint(folder, epoch, step, (aside / STATE).stat().st_size, sha256)
+                _write_manifest(aside / MANIFEST, checkpoint)
+                fsync_folder(aside)
+                self._put_in_place(aside, folder)
+            except BaseException:
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
         self._remove_all_but(step)
         return checkpoint
+
+    def _put_in_place(self, aside: Path, folder: Path) -> None:
+        """Give a whole checkpoint its name.
+
+        One of the same step may be there, made between two batches of a step or before the validation. Until the new
+        one is in its place it is still found, under the name that it gets here.
+        """
+        if folder.exists():
+            replaced = folder.with_name(folder.name + REPLACED)
+            shutil.rmtree(replaced, ignore_errors=True)
+            folder.rename(replaced)
+        aside.rename(folder)
+        fsync_folder(self._folder)
 
     def _remove_all_but(self, newest: int) -> None:
         """Keep the newest few up to this step. What counts further was damaged: the trainer went on from before it."""
         folders = _newest_first(self._folder)
-        kept = [folder for folder in folders if 0 <= _step(folder) <= newest][: self._keep]
-        leftovers = self._folder.glob(".step-*.part")  # of a trainer that was killed
-        for folder in (*(folder for folder in folders if folder not in kept), *leftovers):
+        in_place = [folder for folder in folders if 0 <= _step(folder) <= newest and folder.suffix != REPLACED]
+        leftovers = self._folder.glob(f".step-*{UNFINISHED}")  # of a save that failed
+        for folder in (*(folder for folder in folders if folder not in in_place[: self._keep]), *leftovers):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_weights(state: dict[str, Any], path: Path) -> str:
-    """Write a model's state_dict as plain CPU tensors, whole or not at all; gives its sha256."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        sha256 = _write_state(aside, {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    aside.replace(path)
-    fsync_folder(path.parent)
+    """Write a model's state_dict as plain CPU tensors, whole or not at all; gives its sha256.
+
+    Raises TrainingFailure (disk_full, disk_error).
+    """
+    aside = _aside(path)
+    with _disk_failures():
+        try:
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+            sha256 = _write_state(aside, tensors, torch_sums=True)
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
     return sha256
 
 
-def _replaced(folder: Path) -> Path:
-    """The name of a checkpoint while another of its step takes its place; sorted behind all that have a step."""
-    return folder.with_name(f"{folder.name}.replaced")
+class HashedFile:
+    """A file that torch writes to from front to back: hashes what goes by, and keeps the error that torch hides."""
+
+    def __init__(self, file: BufferedWriter) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def sha256(self) -> str:
+        """Of all that was written, in hex."""
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def _disk_failures() -> Iterator[None]:
+    """Whatever refuses to be written inside is the disk's failure."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_failure(error) from error
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}{UNFINISHED}")
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), key=_step, reverse=True)
+    """The checkpoints in a folder; one that is being replaced comes behind the one in its place."""
+    return sorted(folder.glob("step-*"), key=lambda path: (_step(path), path.suffix != REPLACED), reverse=True)
 
 
 def _step(folder: Path) -> int:
-    digits = folder.name.removeprefix("step-")
+    digits = folder.name.removeprefix("step-").removesuffix(REPLACED)
     return int(digits) if digits.isdecimal() else -1
 
 
-def _write_state(path: Path, state: dict[str, Any]) -> str:
+def _write_state(path: Path, state: dict[str, Any], torch_sums: bool) -> str:
+    """Write a state and bring it to the disk; gives its sha256. With `torch_sums` other programs can unzip it, too."""
     import torch
 
-    with path.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    return sha256_of(path)
+    default = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(torch_sums)
+    try:
+        with path.open("wb") as file:
+            hashed = HashedFile(file)
+            try:
+                torch.save(state, hashed)  # type: ignore[arg-type]
+            except RuntimeError:
+                if hashed.error is not None:
+                    raise hashed.error from None
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        torch.serialization.set_crc32_options(default)
+    return hashed.sha256()
 
 
 def _write_manifest(path: Path, checkpoint: Checkpoint) -> None:
     manifest = asdict(checkpoint)
     del manifest["folder"]
     with path.open("w", encoding="utf-8") as file:
-        json.dump(manifest, file)
+        json.dump({**manifest, "seal": _seal(manifest)}, file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """What a manifest says. Raises OSError, ValueError, TypeError or RecursionError where it says nothing."""
+    manifest = dict(json.loads(path.read_bytes()))
+    # Checkpoints of older versions have none.
+    if manifest.pop("seal", None) not in (None, _seal(manifest)):
+        raise ValueError("its manifest is not what was written")
+    return manifest
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """The hash of what a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

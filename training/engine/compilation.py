@@ -53,7 +53,7 @@ class Compilation:
         if self._mode == "on":
             return self.compile(batches)
         with undisturbed(self._model, self._device):
-            # A first batch is the slowest, so that one is enough to know that a training is short, and no more than that.
+            # A first batch is the slowest: one is enough to know that a training is short, and no more than that.
             seconds = self._batch_seconds(self._model, batches[0], steps=0) * batch_count
             if self._world.any(seconds >= REPAYS_AFTER_SECONDS):
                 seconds = self._batch_seconds(self._model, batches[0], TRIAL_STEPS) * batch_count

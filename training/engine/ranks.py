@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -24,9 +24,9 @@ from typing import Self
 from training.engine.attempt import train_share
 from training.engine.checkpoint import Checkpoint
 from training.engine.failures import TrainingFailure, as_failure
-from training.engine.journal_log import send_logs_to
+from training.engine.journal_log import console_is_gone, send_logs_to
 from training.engine.parent import end_with_parent
-from training.journal import JournalWriter, SessionDirectory, last_event
+from training.journal import JournalWriter, SessionDirectory, last_end
 from training.spec import SessionSpec
 
 logger = logging.getLogger("training.engine.ranks")
@@ -34,6 +34,11 @@ logger = logging.getLogger("training.engine.ranks")
 
 class RankDied(Exception):
     """A rank was killed, or lost another: no failure of the training, so another attempt may do better."""
+
+    def __init__(self, statuses: Mapping[int, int]) -> None:
+        """`statuses` by rank; a signal counts as negative."""
+        self.was_killed = -signal.SIGKILL in statuses.values()
+        super().__init__(f"ranks ended with {dict(statuses)}")
 
 
 @dataclass(frozen=True)
@@ -125,14 +130,12 @@ def train_in_ranks(
     try:
         elastic_launch(config, sys.executable)(*arguments)
     except ChildFailedError as error:
-        end = last_event(directory.events)
-        if end is not None and end["event"] == "end" and end["attempt"] == attempt:
+        if last_end(directory.events, attempt) is not None:
             return  # what failed after that changes nothing
         failure = meeting.first_failure()
         if failure is not None:
             raise failure from None
-        died = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        raise RankDied(f"ranks ended with {died}") from None
+        raise RankDied({rank: failure.exitcode for rank, failure in error.failures.items()}) from None
 
 
 def threads_of_a_rank(spec: SessionSpec) -> int:
@@ -187,7 +190,7 @@ def main() -> int:
     try:
         train_as_rank(directory, journal, rank, options.resume_from)
     except Exception as error:
-        if lost_another(error):
+        if lost_another(error) or console_is_gone():
             traceback.print_exc()
         else:
             Meeting.of(directory).report(rank, error)

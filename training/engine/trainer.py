@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from training.engine.initial_weights import load_initial_weights, set_training_m
 from training.engine.objectives import Metrics, Tally, build_objective
 from training.engine.optimizers import build_optimizer
 from training.engine.precision import Precision
+from training.engine.progress import Progress, SignsOfLife
 from training.engine.randomness import GeneratorStates, seed_generators
 from training.engine.record import describe
 from training.engine.report import build_report
@@ -45,32 +47,6 @@ class Stateful(Protocol):
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
-
-
-class Progress:
-    """How far the training is: complete epochs, complete batches of the epoch that is open, complete steps in all."""
-
-    def __init__(self) -> None:
-        self.epoch = self.batch = self.step = 0
-        self._earlier_seconds = 0.0
-        self._started_at: float | None = None
-
-    def start_clock(self) -> None:
-        self._started_at = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """The time spent in training and validation, over all attempts."""
-        if self._started_at is None:
-            return self._earlier_seconds
-        return self._earlier_seconds + time.monotonic() - self._started_at
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "batch": self.batch, "step": self.step, "seconds": self.seconds}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
-        self._earlier_seconds = state["seconds"]
 
 
 class Interrupted(Exception):
@@ -104,23 +80,25 @@ class Trainer:
         self.precision = Precision(self.config.precision, self.device)
         seed_generators(spec.seed)
         data = TrainingData.load(spec, catalogue())
+        steps_per_epoch = -(-len(data.batches(1, self.config.batch_size)) // self.config.gradient_accumulation)
+        self.total_steps = min(self.config.epochs * steps_per_epoch, self.config.max_steps or sys.maxsize)
+        self.progress = Progress(resume_from.step if resume_from else 0)
+        self.signs = SignsOfLife(
+            journal if self.world.is_first else None, self.progress, self.total_steps, self.config.max_seconds
+        )
+        self.signs.give()
         self.objective = build_objective(self.config, data)
         self.model = self._build_model(data)
         self.data = data.to(self.device)
+        self.signs.give()
         # Until it is known whether compiling pays, and what the ranks share.
         self.network = self.model
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(self.config, self.parameters)
-        batch_count = len(self.data.batches(1, self.config.batch_size))
-        steps_per_epoch = -(-batch_count // self.config.gradient_accumulation)
-        self.total_steps = self.config.epochs * steps_per_epoch
-        if self.config.max_steps is not None:
-            self.total_steps = min(self.total_steps, self.config.max_steps)
         self.schedule = Schedule(self.config, self.optimizer, self.total_steps, steps_per_epoch)
         self.stopping = Stopping(self.config.early_stopping)
         self.open_step = OpenStep(self.parameters, self.device)
         self.tally = Tally(self.objective, self.device)
-        self.progress = Progress()
         self.step_log = StepLog(journal, self.config.log_every_steps, self.objective.loss_unit)
         self.environment = Environment.here(self.device, self.precision.name, self.world.size)
         # All that has state and changes: a resumed training is exact because nothing is missing here.
@@ -152,6 +130,7 @@ class Trainer:
                     self.stop_if_asked()
                     self.save_checkpoint_if_due()
                 self.finish_epoch()
+            self.should_stop()  # from here on it ends by itself, and a stop that comes changes nothing any more
             ending: Ending = "completed"
         except Interrupted:
             self.save_checkpoint()
@@ -169,7 +148,8 @@ class Trainer:
         if self.environment.compiled and not decided:
             self.save_checkpoint()  # another measurement might choose otherwise, and then a resume would not be exact
         self.progress.start_clock()
-        self.step_log.restart_clock()
+        self._restart_clocks()
+        self.signs.give()
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take up the state of the checkpoint."""
@@ -220,6 +200,7 @@ class Trainer:
         self.progress.batch += 1
         if batch.closes_step:
             self.take_step()
+        self.signs.count(batch.sample_count)
 
     def backward(self, network: nn.Module, samples: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """Add a batch's weighted gradients to those of the parameters; gives its outputs and its mean loss."""
@@ -255,7 +236,8 @@ class Trainer:
         self.stopping.finish_epoch(self.progress.epoch, metrics, validation, self.model)
         if self.progress.epoch == 1 and not self.is_complete():
             self.save_checkpoint()
-        self.step_log.restart_clock()
+        self._restart_clocks()
+        self.signs.give()
 
     @torch.inference_mode()
     def evaluate(self) -> Metrics:
@@ -276,6 +258,7 @@ class Trainer:
                 with self.precision.autocast():
                     outputs = self.model(samples)
                 tally.add(outputs, targets, self.objective.loss(outputs, targets))
+            self.signs.give_if_due()
         set_training_mode(self.model)
         return tally.metrics(self.world.sum_)
 
@@ -303,7 +286,12 @@ class Trainer:
             self.journal.checkpoint(saved.name, saved.epoch, saved.step, saved.size_bytes, saved.sha256)
             logger.info("checkpoint %s saved, %.1f MB", saved.name, saved.size_bytes / 2**20)
         self.checkpoint_due_at = time.monotonic() + self.spec.checkpoint_every_seconds
+        self._restart_clocks()
+
+    def _restart_clocks(self) -> None:
+        """Measure speeds from now on: what comes between training batches is no part of them."""
         self.step_log.restart_clock()
+        self.signs.restart_clock()
 
     def write_report(self) -> None:
         """Say in the journal how the final weights do on the validation split. One process does so for all."""
@@ -340,6 +328,7 @@ class Trainer:
         compilation = Compilation(self.config.compile, self.model, self.device, self.world, self._try_batch)
         planned = plan(self.data.batches(1, self.config.batch_size), 1, self.world)
         sizes = list({len(batch.rows): batch.rows for batch in planned}.values())
+        self.signs.give()
         if self.environment.compiled is None:
             steps_left = self.total_steps - self.progress.step
             network = compilation.choose(sizes, steps_left * self.config.gradient_accumulation)
@@ -350,6 +339,7 @@ class Trainer:
 
     def _try_batch(self, network: nn.Module, rows: Tensor) -> None:
         self.backward(network, *self.data.training_batch(rows, self.device), 1.0)
+        self.signs.give_if_due()
 
     def _clip_gradients(self, is_logged: bool) -> Tensor | None:
         """The norm of all gradients, (), before they are clipped; None where nobody wants to know it."""
