@@ -7,6 +7,7 @@ REMEDIES = {
     "bad_dataset": "Correct the dataset and upload it under a new name.",
     "bad_config": "Start the session again with the configuration that the error message asks for.",
     "disk_full": "Free space on the disk of the data directory, then start the session again.",
+    "disk_error": "Check the disk of the data directory and the rights on it, then start the session again.",
     "device_lost": "Check the GPU and its driver, then start the session again.",
     "no_valid_checkpoint": "Start the session again from the beginning.",
     "user_code": "Read the traceback in the session's log and correct the code that it names.",

@@ -28,14 +28,13 @@ def folder() -> Path:
     return settings.DATA_DIR / "warm"
 
 
-def hand_over(directory: SessionDirectory, attempt: int, lock: Lock) -> int | None:
-    """Give a session to a warm trainer; its pid, or None where none waits."""
+def hand_over(directory: SessionDirectory, attempt: int, lock: Lock, console: int) -> int | None:
+    """Give a session to a warm trainer, and the pipe that it is to print to; its pid, or None where none waits."""
     order = handover.Order(str(directory.root), attempt)
-    with directory.console.open("ab") as console:
-        for path in sorted(folder().glob("*.sock")):
-            pid = handover.give(path, order, [lock.descriptor, console.fileno()])
-            if pid is not None:
-                return pid
+    for path in sorted(folder().glob("*.sock")):
+        pid = handover.give(path, order, [lock.descriptor, console])
+        if pid is not None:
+            return pid
     return None
 
 

@@ -6,14 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from django.db import OperationalError
 from pytest_django import Settings
 
 from registry.models import Model
 from tests.conftest import Script
 from tests.training.conftest import MakeSession
+from training import death
 from training.engine.checkpoint import CheckpointStore
 from training.initial_weights import keep_initial_weights
 from training.journal import AlreadyLocked, Lock
@@ -136,7 +141,9 @@ def test_a_living_trainer_is_adopted(supervisor: Supervisor, script: Script) -> 
     assert heir.session.state == State.STOPPED
     assert heir.session.metrics.count() == 1
     assert supervisor.process is not None
+    assert supervisor.console is not None
     supervisor.process.wait()
+    supervisor.console.wait()
 
 
 def test_a_trainer_that_was_interrupted_goes_on(supervisor: Supervisor, script: Script) -> None:
@@ -229,7 +236,9 @@ def test_a_model_whose_name_was_taken_meanwhile_gets_its_own_and_is_found_again(
     assert session.model.name == f"mine_{session.session_id.removeprefix('sess_')}"
     assert session.model.name in session.log_entries.get(level="WARNING").message
     supervisor = Supervisor.take_up(session)
-    assert supervisor.register_model("model.pt") == session.model  # as after a crash right behind it
+    assert (
+        supervisor.register_model(session.directory.weights / "model.pt") == session.model
+    )  # as after a crash right behind it
     assert Model.objects.count() == 2
 
 
@@ -260,9 +269,9 @@ def test_weights_are_copied_where_they_cannot_be_linked(
     def refuse(*_: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    monkeypatch.setattr(os, "link", refuse)
     Model.objects.store("base", [b"weights"])
     session = start_from(make_session, "base")
+    monkeypatch.setattr(os, "link", refuse)
     kept = keep_initial_weights("base", session.directory.root)
     assert Path(kept.path).read_bytes() == b"weights"
 
@@ -296,3 +305,195 @@ def test_weights_that_are_gone_at_the_start_fail_the_session_with_a_remedy(make_
     assert session.remedy
     assert session.log_entries.get(level="ERROR").message == session.error_message
     assert not Lock.is_held(session.directory.lock)
+
+
+def consoles() -> list[int]:
+    """The processes that keep a console for this process, zombies included."""
+    return [child.pid for child in psutil.Process().children() if child.status() == "zombie" or is_console(child)]
+
+
+def is_console(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "training.console" in process.cmdline()
+    return False
+
+
+def test_what_all_attempts_print_is_kept_and_no_process_or_descriptor_stays(
+    supervisor: Supervisor, script: Script
+) -> None:
+    script("crash-once")
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+    poll_until(supervisor, lambda: supervisor.session.has_ended)
+    assert supervisor.directory.console.read_text() == "this is attempt 1\nthis is attempt 2\n"
+    assert not consoles()
+    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_console_ends_with_its_own_trainer_whoever_else_trains(make_session: MakeSession, script: Script) -> None:
+    script("wait")
+    one, other = (Supervisor.take_up(make_session(state=State.RUNNING)) for _ in range(2))
+    for supervisor in (one, other):
+        poll_until(supervisor, lambda watched=supervisor: watched.session.current_epoch == 1)  # type: ignore[misc]
+    one.session.request_stop(by="test")
+    poll_until(one, lambda: one.session.has_ended)
+    assert other.console is not None
+    assert consoles() == [other.console.pid]
+    other.session.request_kill(by="test")
+    poll_until(other, lambda: other.session.has_ended)
+    assert not consoles()
+
+
+def test_who_holds_on_to_the_console_of_a_dead_trainer_is_cut_off(
+    supervisor: Supervisor, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.supervisor.CONSOLE_SECONDS", 0.3)
+    script("leave")
+    poll_until(supervisor, lambda: supervisor.session.has_ended)
+    assert supervisor.session.state == State.COMPLETED
+    assert supervisor.directory.console.read_text() == "this is attempt 1\n"
+    assert not consoles()
+
+
+def test_an_attempt_whose_trainer_never_lived_is_no_crash(make_session: MakeSession, script: Script) -> None:
+    """The worker was killed between counting the attempt and starting its trainer, again and again."""
+    script("complete")
+    session = make_session(state=State.RUNNING)
+    session.directory.create()
+    for _ in range(5):
+        session.begin_attempt()
+        Lock.acquire(session.directory.lock).release()
+    supervisor = Supervisor.take_up(session)
+    poll_until(supervisor, lambda: session.has_ended)
+    assert (session.state, session.attempt) == (State.COMPLETED, 6)
+    assert not session.log_entries.filter(level="WARNING")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_death_counts_once_whatever_the_database_refuses(
+    supervisor: Supervisor, script: Script, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is locked just when the next attempt is to begin, and when the end is to be written."""
+    monkeypatch.setattr("training.supervisor.PAUSE_AFTER_ERROR_SECONDS", 0.0)
+    settings.CRASH_ATTEMPTS = 2
+    script("crash")
+    refusals = 0
+
+    def refuse_at_first(method: str) -> None:
+        original = getattr(TrainingSession, method)
+
+        def refusing(self: TrainingSession, *arguments: Any) -> None:
+            nonlocal refusals
+            refusals += 1
+            if refusals % 4:
+                raise OperationalError("database is locked")
+            original(self, *arguments)
+
+        monkeypatch.setattr(TrainingSession, method, refusing)
+
+    refuse_at_first("begin_attempt")
+    refuse_at_first("fail")
+    session = supervisor.session
+    deadline = time.monotonic() + 30
+    while not session.has_ended and time.monotonic() < deadline:
+        supervisor.poll_whatever_happens()
+        time.sleep(0.01)
+    assert (session.failure_code, session.attempt, session.crashes_since_epoch) == ("crash_loop", 2, 2)
+    assert refusals == 12
+    assert [entry.level for entry in session.log_entries.order_by("id")] == ["WARNING", "ERROR"]
+    assert not consoles()
+
+
+def test_a_machine_that_was_started_again_is_no_crash_of_the_trainer(
+    make_session: MakeSession, script: Script, settings: Settings
+) -> None:
+    settings.CRASH_ATTEMPTS = 1
+    script("complete")
+    session = make_session(state=State.RUNNING, attempt=1)
+    session.directory.create()
+    with Lock.acquire(session.directory.lock) as lock:
+        lock.write_pid(1)
+    death.KernelsTale("another start", 5).write(session.directory.root / death.KEPT_AS)
+    poll_until(Supervisor.take_up(session), lambda: session.has_ended)
+    assert (session.state, session.attempt, session.crashes_since_epoch) == (State.COMPLETED, 2, 0)
+    assert "started again in attempt 1" in session.log_entries.get(level="WARNING").message
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"session_id": 1}'])
+def test_a_spec_that_cannot_be_read_is_made_again(supervisor: Supervisor, script: Script, content: bytes) -> None:
+    script("complete")
+    supervisor.directory.spec.write_bytes(content)
+    poll_until(supervisor, lambda: supervisor.session.has_ended)
+    assert supervisor.session.state == State.COMPLETED
+    assert "spec.json" in supervisor.session.log_entries.get(level="WARNING").message
+
+
+def test_a_stopped_trainer_is_killed_after_the_grace(
+    supervisor: Supervisor, script: Script, settings: Settings
+) -> None:
+    """SIGSTOP: it cannot obey, and SIGKILL takes it all the same."""
+    settings.STOP_GRACE_SECONDS = 0.2
+    script("wait")
+    poll_until(supervisor, lambda: supervisor.session.current_epoch == 1)
+    supervisor.directory.signal_trainer(signal.SIGSTOP)
+    supervisor.session.request_pause(by="test")
+    poll_until(supervisor, lambda: supervisor.session.state != State.RUNNING)
+    assert (supervisor.session.state, supervisor.session.crashes_since_epoch) == (State.PAUSED, 0)
+
+
+END = '{"event":"end","attempt":ATTEMPT'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{END}}}",
+        f'{END},"ending":"perfect"}}',
+        f'{END},"ending":["completed"]}}',
+        f'{END},"ending":"completed"}}',
+        f'{END},"ending":"completed","weights":"model.pt"}}',
+        f'{END},"ending":"completed","weights":"../spec.json"}}',
+        f'{END},"ending":"completed","weights":"/etc/passwd"}}',
+        f'{END},"ending":"completed","weights":".."}}',
+        f'{END},"ending":"completed","weights":7}}',
+        f'{END},"ending":"completed","weights":"a\\u0000b"}}',
+        '{"event":"end","attempt":99,"ending":"completed"}',
+        '{"event":"end","ending":"completed"}',
+    ],
+)
+def test_a_last_word_that_cannot_be_true_is_none(
+    supervisor: Supervisor, script: Script, settings: Settings, line: str
+) -> None:
+    settings.CRASH_ATTEMPTS = 1
+    script(f"say:{line}")
+    poll_until(supervisor, lambda: supervisor.session.has_ended)
+    assert (supervisor.session.state, supervisor.session.failure_code) == (State.FAILED, "crash_loop")
+    assert not Model.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        (
+            '"failure_code":"cuda_oom","error_message":"half \\ud800, none \\u0000"',
+            "cuda_oom",
+            "half \ufffd, none \ufffd",
+        ),
+        ('"failure_code":"made_up_by_somebody","error_message":"why"', "user_code", "why"),
+        ('"failure_code":["host_oom"],"error_message":{"no":"text"}', "user_code", "{'no': 'text'}"),
+    ],
+)
+def test_a_failure_is_told_whatever_its_words(
+    supervisor: Supervisor, script: Script, fields: str, code: str, message: str
+) -> None:
+    script(f'say:{END},"ending":"failed",{fields}}}')
+    poll_until(supervisor, lambda: supervisor.session.has_ended)
+    session = supervisor.session
+    assert (session.state, session.failure_code, session.error_message) == (State.FAILED, code, message)
+
+
+def test_what_is_logged_behind_the_end_changes_nothing(supervisor: Supervisor, script: Script) -> None:
+    log = '{"event":"log","attempt":1,"at":"2026-01-01T00:00:00Z","level":"INFO","message":"at exit"}'
+    script(f'say:{END},"ending":"failed","failure_code":"bad_dataset","error_message":"why"}}\n{log}')
+    poll_until(supervisor, lambda: supervisor.session.has_ended)
+    assert supervisor.session.failure_code == "bad_dataset"
+    assert supervisor.session.log_entries.get().message == "at exit"
