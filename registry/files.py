@@ -1,30 +1,51 @@
-"""Files on their way into the registry: written aside while they are hashed, and under their name only when whole."""
+"""Files on their way into the registry: written aside while they are hashed, and under their name only when whole.
 
+What is being made is marked by a file that is locked: who holds the lock is alive. Its name holds a nonce, and so do
+the names of all that belongs to it. When a process dies, its lock is free and the mark tells what it left behind;
+whatever else lies in a folder is nobody's to delete.
+"""
+
+import errno
+import fcntl
 import hashlib
+import logging
 import os
+import re
 import secrets
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 CHUNK_BYTES = 1 << 20
 UNFINISHED = ".part"
-ABANDONED_AFTER_SECONDS = 24 * 3600
+
+# What the system says when there is no room, and when a disk or a folder cannot be used at all.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+UNUSABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO})
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class IncomingFile:
-    """A file that is whole and on the disk, but not yet in its place."""
+    """A file that is whole and on the disk, but not yet in its place, whose name must hold the nonce."""
 
     path: Path
+    nonce: str
     size_bytes: int
     sha256: str
 
     def move_to(self, place: Path) -> None:
         """Put the file in its place, in the folder where it was received; it stays there when the power fails."""
-        self.path.rename(place)
+        try:
+            os.link(self.path, place)  # the other name stays until the block ends, and marks this one
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            self.path.rename(place)
         fsync_folder(place.parent)
 
 
@@ -32,32 +53,97 @@ class IncomingFile:
 def receive(chunks: Iterable[bytes], folder: Path) -> Iterator[IncomingFile]:
     """Write chunks to a file aside in `folder`. What has not been moved away by the end of the block is gone."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".{secrets.token_hex(8)}{UNFINISHED}"
+    nonce = secrets.token_hex(6)
     digest = hashlib.sha256()
+    mark = Mark(folder, nonce)
     try:
-        with path.open("xb") as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        yield IncomingFile(path, path.stat().st_size, digest.hexdigest())
+        for chunk in chunks:
+            digest.update(chunk)
+            mark.file.write(chunk)
+        mark.file.flush()
+        os.fsync(mark.file.fileno())
+        yield IncomingFile(mark.path, nonce, mark.file.tell(), digest.hexdigest())
     finally:
-        path.unlink(missing_ok=True)
+        mark.remove()
 
 
-def remove_unfinished(folder: Path, suffix: str = UNFINISHED) -> int:
-    """Delete what a killed process left in the middle of receiving; returns how many files went.
+class Mark:
+    """Says, as long as somebody holds it, that what bears this nonce is being made in a folder; an empty file.
 
-    A file that was written to lately is somebody's who still lives.
+    Whoever dies or forgets it lets go of it, and `abandoned` finds it.
     """
-    oldest = time.time() - ABANDONED_AFTER_SECONDS
-    removed = 0
-    for path in folder.glob(f"*{suffix}"):
-        if path.stat().st_mtime < oldest:
+
+    def __init__(self, folder: Path, nonce: str) -> None:
+        self.path = mark_of(folder, nonce)
+        self.file = self._open_locked()
+
+    def _open_locked(self) -> BinaryIO:
+        while True:
+            file = self.path.open("xb")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:
+                return file
+            file.close()  # somebody who looked for abandoned ones came between, and deleted it
+
+    def remove(self) -> None:
+        """Say that it is made, or will not be."""
+        self.path.unlink(missing_ok=True)
+        self.file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+
+def mark_of(folder: Path, nonce: str) -> Path:
+    """Where the mark lies of what bears this nonce."""
+    return folder / f".{nonce}{UNFINISHED}"
+
+
+def abandoned(folder: Path, nonce: str) -> Iterator[str]:
+    """The nonces, of the form of this expression, of what dead processes left unfinished in a folder.
+
+    Each is the caller's until he asks for the next: he deletes what bears it, and then its mark goes.
+    """
+    for path in marks(folder, nonce):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # who makes it is alive
+            yield path.name[1 : -len(UNFINISHED)]
             path.unlink(missing_ok=True)
-            removed += 1
-    return removed
+
+
+def marks(folder: Path, nonce: str) -> Iterator[Path]:
+    """The marks in a folder whose nonces have the form of this expression."""
+    for path in sorted(folder.glob(f".*{UNFINISHED}")):
+        if re.fullmatch(nonce, path.name[1 : -len(UNFINISHED)]) and path.is_file() and not path.is_symlink():
+            yield path
+
+
+def is_being_made(path: Path) -> bool:
+    """Whether a living process holds this mark or file that is on its way. Nobody holds what does not exist."""
+    with suppress(FileNotFoundError, IsADirectoryError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def mark_leaving(place: Path, nonce: str) -> None:
+    """Mark that a file is to go, so that it is found when nobody comes to delete it."""
+    try:
+        os.link(place, mark_of(place.parent, nonce))
+    except OSError as error:  # a delete must not fail for want of room, nor for a mark or a file's absence
+        logger.debug("%s is deleted without a mark: %s", place, error)
+
+
+def remove_leaving(place: Path, nonce: str) -> None:
+    """Delete a file, then its mark."""
+    place.unlink(missing_ok=True)
+    mark_of(place.parent, nonce).unlink(missing_ok=True)
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

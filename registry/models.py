@@ -1,10 +1,9 @@
 """Datasets and models: a row each, and a file each that nobody but the row names."""
 
 import re
-import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from django.dispatch import receiver
 
 from registry import formats
 from registry.errors import InvalidName, NameTaken
-from registry.files import IncomingFile, receive
+from registry.files import IncomingFile, mark_leaving, receive, remove_leaving
 from registry.formats import decoded
 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -57,39 +56,44 @@ class StoredFile(models.Model):
         return self.folder / self.stored_name
 
     @property
+    def nonce(self) -> str:
+        """What tells the file from all others, in the middle of its name."""
+        return self.stored_name.removeprefix(f"{self.name}-").partition(".")[0]
+
+    def remove_file(self) -> None:
+        """Delete the file of a row that is deleted."""
+        remove_leaving(self.path, self.nonce)
+
+    @property
     def size_mb(self) -> float:
         """The size in units of 2**20 bytes, exact to a byte."""
         return round(self.size_bytes / 2**20, 6)
 
-    def insert_with(self, incoming: IncomingFile, suffix: str = "") -> None:
-        """Insert the row and put its file in place: both, or neither. Raises NameTaken."""
+    @contextmanager
+    def inserted_with(self, incoming: IncomingFile, suffix: str = "") -> Iterator[None]:
+        """Insert the row, put its file in place, and do what the block does: all, or nothing. Raises NameTaken."""
         # Never used twice, so that a delete still under way cannot take the file of a new row of this name.
-        self.stored_name = f"{self.name}-{secrets.token_hex(4)}{suffix}"
+        self.stored_name = f"{self.name}-{incoming.nonce}{suffix}"
         self.size_bytes = incoming.size_bytes
         self.sha256 = incoming.sha256
         try:
-            with transaction.atomic():
+            # Durable: the file is marked as unfinished only as long as its block lasts, and must be committed by then.
+            with transaction.atomic(durable=True):
                 self.save(force_insert=True)
                 incoming.move_to(self.path)
-        except IntegrityError:
-            raise NameTaken(f"{self.name} is registered already. Choose another name.") from None
-        except BaseException:
+                yield
+        except BaseException as error:
             self.path.unlink(missing_ok=True)
+            if isinstance(error, IntegrityError):
+                raise NameTaken(f"{self.name} is registered already. Choose another name.") from None
             raise
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
     def store(self, name: str, chunks: Iterable[bytes], format: str | None = None) -> "Dataset":
-        """Register a dataset, of the format named or else of the one that its content shows.
-
-        Raises InvalidName, NameTaken or InvalidDataset, and then keeps nothing.
-        """
-        Dataset.require_free(name)
-        with receive(chunks, settings.DATASETS_DIR) as incoming:
-            description = formats.describe(formats.read(incoming.path, format))
-            dataset = Dataset(name=name, **asdict(description))
-            dataset.insert_with(incoming, suffix=f".{description.format}")
-        return dataset
+        """As storing(), with nothing to do beside it."""
+        with Dataset.storing(name, chunks, format) as dataset:
+            return dataset
 
 
 class Dataset(StoredFile):
@@ -119,6 +123,21 @@ class Dataset(StoredFile):
     def folder(self) -> Path:
         return Path(settings.DATASETS_DIR)
 
+    @classmethod
+    @contextmanager
+    def storing(cls, name: str, chunks: Iterable[bytes], format: str | None = None) -> Iterator["Dataset"]:
+        """Register a dataset, of the format named or else of the one that its content shows.
+
+        What the block does is in the same transaction. Raises InvalidName, NameTaken or InvalidDataset, and then keeps
+        nothing.
+        """
+        cls.require_free(name)
+        with receive(chunks, settings.DATASETS_DIR) as incoming:
+            description = formats.describe(formats.read(incoming.path, format))
+            dataset = cls(name=name, **asdict(description))
+            with dataset.inserted_with(incoming, suffix=f".{description.format}"):
+                yield dataset
+
     def forget_decoded(self) -> None:
         """Delete what trainers kept of the dataset to read it faster."""
         decoded.forget(self.folder / decoded.FOLDER, self.sha256)
@@ -126,16 +145,9 @@ class Dataset(StoredFile):
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def store(self, name: str, chunks: Iterable[bytes], session_id: str = "") -> "Model":
-        """Register a model, kept as bytes and opened by nobody. Raises InvalidName or NameTaken, keeping nothing.
-
-        The name of a session's model is made by the server, and may be longer than that of an upload.
-        """
-        if not session_id:
-            Model.require_free(name)
-        with receive(chunks, settings.MODELS_DIR) as incoming:
-            model = Model(name=name, session_id=session_id)
-            model.insert_with(incoming, suffix=".pt" if session_id else "")
-        return model
+        """As storing(), with nothing to do beside it."""
+        with Model.storing(name, chunks, session_id) as model:
+            return model
 
 
 class Model(StoredFile):
@@ -152,12 +164,29 @@ class Model(StoredFile):
     def folder(self) -> Path:
         return Path(settings.MODELS_DIR)
 
+    @classmethod
+    @contextmanager
+    def storing(cls, name: str, chunks: Iterable[bytes], session_id: str = "") -> Iterator["Model"]:
+        """Register a model, kept as bytes and opened by nobody. Raises InvalidName or NameTaken, keeping nothing.
+
+        What the block does is in the same transaction. The name of a session's model is made by the server, and may be
+        longer than that of an upload.
+        """
+        if not session_id:
+            cls.require_free(name)
+        with receive(chunks, settings.MODELS_DIR) as incoming:
+            model = cls(name=name, session_id=session_id)
+            with model.inserted_with(incoming, suffix=".pt" if session_id else ""):
+                yield model
+
 
 # Not an overridden delete(): the admin's bulk action and cascades do not call it.
 @receiver(post_delete, sender=Dataset)
 @receiver(post_delete, sender=Model)
 def delete_file(instance: StoredFile, using: str, **kwargs: Any) -> None:
-    transaction.on_commit(partial(instance.path.unlink, missing_ok=True), using=using)
+    # Robust: the row is gone, so the delete is done. A file that a broken disk keeps goes later, by its mark.
+    mark_leaving(instance.path, instance.nonce)
+    transaction.on_commit(instance.remove_file, using=using, robust=True)
 
 
 @receiver(post_delete, sender=Dataset)

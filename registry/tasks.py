@@ -1,12 +1,15 @@
 """What django-q2 calls."""
 
-from django.conf import settings
+import logging
 
-from registry.files import remove_unfinished
+from registry.consistency import misfits, remove_leftovers
+
+logger = logging.getLogger(__name__)
 
 
 def remove_unfinished_uploads() -> int:
-    """Free what uploads took that were cut off by the death of the web process."""
-    folders = (settings.DATASETS_DIR, settings.MODELS_DIR)
-    # In the folder of uploads everything is on its way.
-    return sum(remove_unfinished(folder) for folder in folders) + remove_unfinished(settings.UPLOADS_DIR, suffix="")
+    """Free what uploads and deletes left behind that were cut off, and say which rows and files do not fit."""
+    removed = remove_leftovers()
+    for problem in misfits():
+        logger.warning("%s; `manage.py verifyfiles` checks them all.", problem)
+    return removed

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse, Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
-from registry.errors import InvalidName, TooLarge
+from authkeys.idempotency import Idempotent
+from registry.errors import InvalidName
 from registry.formats import FORMATS
 from registry.models import NAME, Dataset, Model, StoredFile
 from registry.serializers import (
@@ -24,20 +23,19 @@ from registry.serializers import (
     RegisteredSerializer,
     UploadSerializer,
 )
-
-# What a multipart body may hold beside its file.
-OVERHEAD_BYTES = 1 << 16
+from registry.uploads import UploadParser
 
 
 def name_parameter(name: str) -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "string", "pattern": f"^{NAME}$"}, required=True, description="A free name.")
 
 
-class StoredFileViewSet(ListModelMixin, GenericViewSet[Any]):
+class StoredFileViewSet(Idempotent, ListModelMixin, GenericViewSet[Any]):
     """What datasets and models have in common: they are listed, and they come in as uploads."""
 
     lookup_field = "name"
-    parser_classes = [MultiPartParser]
+    parser_classes = [UploadParser]
+    post_is_slow = True
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         return UploadSerializer if self.action == "create" else super().get_serializer_class()
@@ -52,16 +50,15 @@ class StoredFileViewSet(ListModelMixin, GenericViewSet[Any]):
 
     def uploaded_file(self) -> UploadedFile:
         """The one file of the body. Raises TooLarge, or what REST framework raises for a body that is none."""
-        if int(self.request.META.get("CONTENT_LENGTH") or 0) > settings.MAX_UPLOAD_BYTES + OVERHEAD_BYTES:
-            raise TooLarge(f"A file may be {settings.MAX_UPLOAD_BYTES} bytes at most.")
         upload = self.get_serializer(data=self.request.data)
         upload.is_valid(raise_exception=True)
         file: UploadedFile = upload.validated_data["file"]
         return file
 
     def registered(self, row: StoredFile) -> Response:
+        """The answer to an upload, kept in the transaction that registers it."""
         message = f"{type(row).__name__} {row.name} is registered."
-        return Response({"message": message, "name": row.name, "size_mb": row.size_mb})
+        return self.keep(Response({"message": message, "name": row.name, "size_mb": row.size_mb}))
 
 
 class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
@@ -92,7 +89,8 @@ class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
         """Register a dataset: csv, JSON, npy, npz, text, or an archive (zip, tar.gz) of images, a folder per class."""
         name = self.free_name("dataset_name")
         format = self.request.query_params.get("format")
-        return self.registered(Dataset.objects.store(name, self.uploaded_file().chunks(), format))
+        with Dataset.storing(name, self.uploaded_file().chunks(), format) as dataset:
+            return self.registered(dataset)
 
 
 class ModelViewSet(StoredFileViewSet):
@@ -119,7 +117,8 @@ class ModelViewSet(StoredFileViewSet):
     def create(self, request: Request) -> Response:
         """Register a model. The file is kept as it is, and not looked into."""
         name = self.free_name("model_name")
-        return self.registered(Model.objects.store(name, self.uploaded_file().chunks()))
+        with Model.storing(name, self.uploaded_file().chunks()) as model:
+            return self.registered(model)
 
     @extend_schema(operation_id="download_model", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def download(self, request: Request, name: str) -> FileResponse:

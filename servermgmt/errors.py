@@ -1,6 +1,7 @@
 """The one place that makes error answers: every 4xx and 5xx, whatever raised it, has the same body."""
 
 import logging
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +21,15 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from authkeys.audit import AuditUnavailable
+from authkeys.idempotency import KeyInUse, KeyReused
+from registry import files
 from registry.errors import InvalidName, NameTaken, TooLarge
 from registry.formats import InvalidDataset
 from servermgmt.parsers import InvalidJSON
 from training.installation import CatalogueUnavailable
 from training.models import IllegalTransition
+from training.repetition import CannotRepeat
+from training.restart import NoCheckpoint
 from training.spec import InvalidConfig
 
 logger = logging.getLogger(__name__)
@@ -50,7 +55,11 @@ DOMAIN: dict[type[Exception], tuple[int, str]] = {
     InvalidDataset: (400, "INVALID_DATASET"),
     InvalidJSON: (400, "INVALID_JSON"),
     IllegalTransition: (409, "ILLEGAL_STATE"),
+    CannotRepeat: (409, "CANNOT_REPEAT"),
+    NoCheckpoint: (409, "NO_CHECKPOINT"),
     NameTaken: (409, "NAME_TAKEN"),
+    KeyInUse: (409, "IDEMPOTENCY_KEY_IN_USE"),
+    KeyReused: (422, "IDEMPOTENCY_KEY_REUSED"),
     TooLarge: (413, "TOO_LARGE"),
     AuditUnavailable: (503, "AUDIT_UNAVAILABLE"),
     CatalogueUnavailable: (503, "CATALOGUE_UNAVAILABLE"),
@@ -66,7 +75,25 @@ FRAMEWORK: dict[type[Exception], tuple[int, str, str]] = {
     UnreadablePostError: (400, "INVALID_REQUEST", "The body of the request ended early; send it again."),
     Http404: (404, "NOT_FOUND", "There is no such thing here; /docs lists what there is."),
     PermissionDenied: (403, "FORBIDDEN", "This is not allowed."),
-    OperationalError: (503, "DATABASE_UNAVAILABLE", "The database does not answer; try again later."),
+    OperationalError: (
+        503,
+        "DATABASE_UNAVAILABLE",
+        "The database cannot be used now: it is busy, or its disk is full or failing. Try again later.",
+    ),
+}
+
+# What the system says of a disk, by the numbers of its errors. Connections have others.
+STORAGE: dict[frozenset[int], tuple[int, str, str]] = {
+    files.FULL: (
+        507,
+        "STORAGE_FULL",
+        "The server has no room on its disk, so nothing was kept. Have space freed, then send the request again.",
+    ),
+    files.UNUSABLE: (
+        503,
+        "STORAGE_UNAVAILABLE",
+        "The server cannot use its disk or a folder there, so nothing was kept. Tell its operator; try again later.",
+    ),
 }
 
 
@@ -87,6 +114,11 @@ class Problem:
 
 def answer_exception(error: Exception, context: Mapping[str, Any]) -> Response:
     """REST framework's exception handler: the answer to whatever a view raised."""
+    request = context["request"]
+    if not hasattr(request, "accepted_renderer"):
+        # Who it is could not be found out. To negotiate now would be to ask once more, and to wait for it once more.
+        request.accepted_renderer = context["view"].get_renderers()[0]
+        request.accepted_media_type = request.accepted_renderer.media_type
     problem = describe(error, context["request"].request_id)
     if problem.status >= 500:
         logger.error("request %s failed", context["request"].request_id, exc_info=error)
@@ -97,10 +129,15 @@ def describe(error: Exception, request_id: str) -> Problem:
     """What a client is told of an error: of ours nothing but the id under which the log has it."""
     for kind, (status, code) in DOMAIN.items():
         if isinstance(error, kind):
-            return Problem(status, code, str(error), fields(getattr(error, "errors", {})))
+            details = getattr(error, "details", None) or fields(getattr(error, "errors", {}))
+            return Problem(status, code, str(error), details, headers(error))
     for kind, (status, code, message) in FRAMEWORK.items():
         if isinstance(error, kind):
             return Problem(status, code, message)
+    if isinstance(error, OSError):
+        for numbers, (status, code, message) in STORAGE.items():
+            if error.errno in numbers:
+                return Problem(status, code, message)
     if isinstance(error, exceptions.ValidationError):
         details = fields(error.detail)
         named = ((f"{name}: " if name != UNNAMED else "", texts) for name, texts in details.items())
@@ -138,7 +175,7 @@ def _leaves(detail: Any, path: str | None) -> Iterator[tuple[str | None, str]]:
         yield path, str(detail)
 
 
-def headers(error: exceptions.APIException) -> dict[str, str]:
+def headers(error: Exception) -> dict[str, str]:
     """The headers that HTTP asks for beside a status."""
     values = {"WWW-Authenticate": getattr(error, "auth_header", None), "Retry-After": getattr(error, "wait", None)}
     return {name: str(value) for name, value in values.items() if value is not None}
@@ -164,7 +201,9 @@ def refusal(request: HttpRequest, exception: Exception) -> JsonResponse:
 def server_error(request: HttpRequest) -> JsonResponse:
     request_id = getattr(request, "request_id", "")
     logger.exception("request %s failed", request_id)
-    return answer(internal_error(request_id))
+    error = sys.exception()
+    problem = describe(error, request_id) if isinstance(error, Exception) else None
+    return answer(problem if problem and problem.status > 500 else internal_error(request_id))
 
 
 def csrf_failure(request: HttpRequest, reason: str) -> JsonResponse:

@@ -1,18 +1,23 @@
 """What django-q2 calls."""
 
+import logging
 import os
 import shutil
 
+from django.db import DatabaseError
 from django.utils import timezone
 
+from registry.tasks import remove_unfinished_uploads
 from training import initial_weights, leash
 from training.journal import AlreadyLocked
 from training.models import SeriesPoint, TrainingSession
-from training.recovery import unsupervised_sessions
+from training.recovery import directories_of_nobody, remove_leftovers, unsupervised_sessions
 from training.supervisor import Supervisor
 
 # In one transaction; a fraction of a second.
 DELETED_POINTS = 20_000
+
+logger = logging.getLogger(__name__)
 
 
 def answer_bell() -> None:
@@ -47,3 +52,20 @@ def delete_points(session: TrainingSession) -> None:
     portion = session.points.order_by().values("pk")[:DELETED_POINTS]
     while SeriesPoint.objects.filter(pk__in=portion).delete()[0]:
         pass
+
+
+def remove_unfinished_sessions() -> int:
+    """Free what was left of sessions whose making or writing was cut off, and say which directories no row names."""
+    removed = remove_leftovers()
+    for path in directories_of_nobody():
+        logger.warning("%s belongs to no session; delete it if it is not wanted.", path)
+    return removed
+
+
+def sweep() -> None:
+    """Free everything that killed processes left behind. A disk that refuses is logged; the hourly chores try again."""
+    for chore in (remove_unfinished_uploads, remove_unfinished_sessions):
+        try:
+            chore()
+        except (DatabaseError, OSError):
+            logger.exception("What killed processes left behind could not be removed; it is tried again every hour.")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from registry.files import UNUSABLE
 from registry.formats.characters import count_characters
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -23,7 +24,7 @@ def quoted(text: str) -> str:
 
 @contextmanager
 def refusing(sentence: str) -> Iterator[None]:
-    """Turn whatever a parser raises over hostile bytes into InvalidDataset.
+    """Turn whatever a parser raises over hostile bytes into InvalidDataset; a disk that fails is no fault of theirs.
 
     What zipfile, tarfile, Pillow and numpy raise over damaged input is documented nowhere and grows with every
     release, so this is the one place that catches everything. Keep the block to the parser's own call.
@@ -33,6 +34,8 @@ def refusing(sentence: str) -> Iterator[None]:
     except InvalidDataset:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNUSABLE:
+            raise
         raise InvalidDataset(sentence) from error
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,6 +73,13 @@ def read_decoded(path: Path, format: str, sha256: str, folder: Path | None = Non
 def forget(folder: Path, sha256: str) -> None:
     """Delete what was kept of a dataset. Who has mapped it keeps what he has."""
     shutil.rmtree(folder / sha256, ignore_errors=True)
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """What was left half decoded by processes that are dead. Each is the caller's until he asks for the next."""
+    for aside in sorted(folder.glob("*/.*.part")):
+        with suppress(BlockingIOError, FileNotFoundError), _locked(aside.parent, wait=False):
+            yield aside
 
 
 def _keep(contents: Contents, place: Path) -> None:
@@ -144,11 +151,11 @@ def _train_count(contents: Contents) -> int | None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone in the folder, among all who ask like this."""
+def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Alone in the folder, among all who ask like this. Raises BlockingIOError where it is not waited for that."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

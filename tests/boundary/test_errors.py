@@ -1,3 +1,4 @@
+import errno
 import logging
 from typing import Any
 
@@ -64,7 +65,15 @@ def check_shape(body: dict[str, Any]) -> None:
         (django_exceptions.DisallowedHost("inner words"), 400, "INVALID_REQUEST", "malformed"),
         (MultiPartParserError("inner words"), 400, "INVALID_REQUEST", "multipart"),
         (UnreadablePostError("inner words"), 400, "INVALID_REQUEST", "ended early"),
-        (OperationalError("inner words"), 503, "DATABASE_UNAVAILABLE", "try again"),
+        (OperationalError("inner words"), 503, "DATABASE_UNAVAILABLE", "Try again"),
+        (OSError(errno.ENOSPC, "inner words", "/inner words"), 507, "STORAGE_FULL", "nothing was kept"),
+        (OSError(errno.EDQUOT, "inner words"), 507, "STORAGE_FULL", "nothing was kept"),
+        (OSError(errno.EROFS, "inner words"), 503, "STORAGE_UNAVAILABLE", "nothing was kept"),
+        (PermissionError(errno.EACCES, "inner words"), 503, "STORAGE_UNAVAILABLE", "nothing was kept"),
+        (OSError(errno.EIO, "inner words"), 503, "STORAGE_UNAVAILABLE", "nothing was kept"),
+        (ConnectionResetError(errno.ECONNRESET, "inner words"), 500, "INTERNAL_ERROR", "request id"),
+        (FileNotFoundError(errno.ENOENT, "inner words"), 500, "INTERNAL_ERROR", "request id"),
+        (OSError("inner words"), 500, "INTERNAL_ERROR", "request id"),
         (AuditUnavailable("not recorded"), 503, "AUDIT_UNAVAILABLE", "not recorded"),
         (RuntimeError("inner words"), 500, "INTERNAL_ERROR", "request id"),
         (exceptions.APIException("inner words"), 500, "INTERNAL_ERROR", "request id"),
@@ -134,6 +143,10 @@ def test_a_500_names_the_request_and_the_log_has_the_rest(
         (django_exceptions.PermissionDenied("inner words"), 403),
         (django_exceptions.SuspiciousOperation("inner words"), 400),
         (MultiPartParserError("inner words"), 400),
+        (OperationalError("inner words"), 503),
+        (OSError(errno.EIO, "inner words"), 503),
+        (OSError(errno.ENOSPC, "inner words"), 507),
+        (NameTaken("inner words"), 500),  # whose message is for a client of the API
     ],
 )
 def test_errors_outside_of_the_api_have_the_same_shape(client: APIClient, error: Exception, status: int) -> None:

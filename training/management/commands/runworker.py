@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from training.journal import AlreadyLocked, Lock
+from training.tasks import sweep
 from training.watch import Watch, schedule_chores
 
 
@@ -32,4 +33,5 @@ class Command(BaseCommand):
         with lock:
             lock.write_pid(os.getpid())
             schedule_chores()
+            sweep()
             Watch(stop_trainers=options["stop_trainers"]).run()
