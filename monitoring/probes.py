@@ -33,6 +33,14 @@ class GpuReading:
     memory_total_bytes: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class GpuProcess:
+    """A process that computes or draws on a GPU; `memory_bytes` is None where the GPU would not tell."""
+
+    pid: int
+    memory_bytes: int | None
+
+
 def read_host(data_dir: Path, cpu_over_seconds: float | None = None) -> HostReading:
     """Read the host. CPU use is measured over `cpu_over_seconds`, or since this thread's last reading when None."""
     memory = psutil.virtual_memory()
@@ -56,6 +64,19 @@ def read_gpus() -> list[GpuReading]:
     except pynvml.NVMLError:
         return []
     return [_read_gpu(index) for index in range(count)]
+
+
+def read_gpu_processes(index: int) -> list[GpuProcess]:
+    """The processes on one of the GPUs that read_gpus() found, in the order of their ids."""
+    handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
+    if handle is None:
+        return []
+    memory: dict[int, int | None] = {}
+    # One that computes and draws stands in both lists, each time with all that it holds.
+    for query in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
+        for process in _ask(query, handle) or ():
+            memory[process.pid] = process.usedGpuMemory
+    return [GpuProcess(pid=pid, memory_bytes=memory[pid]) for pid in sorted(memory)]
 
 
 def _read_gpu(index: int) -> GpuReading:

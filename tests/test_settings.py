@@ -25,6 +25,8 @@ def load_settings(data_dir: Path, **environment: str) -> subprocess.CompletedPro
     ("STOP_GRACE_SECONDS", "inf"),
     ("STOP_GRACE_SECONDS", "-1"),
     ("SESSION_RETENTION_DAYS", "1.5"),
+    ("MIN_FREE_DISK_BYTES", "-1"),
+    ("GPU_FOREIGN_PERCENT", "half"),
     ("EPOCHS_RANGE", "10-1"),
     ("EPOCHS_RANGE", "0-10"),
     ("EPOCHS_RANGE", "5"),

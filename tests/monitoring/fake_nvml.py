@@ -1,7 +1,7 @@
 """A machine with GPUs, played to probes.py in place of the module pynvml."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pynvml
@@ -11,13 +11,15 @@ GIBIBYTE = 1 << 30
 
 @dataclass
 class FakeGpu:
-    """One GPU; `refuses` names the queries that end in an error."""
+    """One GPU; `refuses` names the queries that end in an error, the processes are memory by process id."""
 
     name: str = "Imaginary 9000"
     usage_percent: int = 0
     memory_used_bytes: int = 0
     memory_total_bytes: int = 16 * GIBIBYTE
     refuses: frozenset[str] = frozenset()
+    computing: Mapping[int, int | None] = field(default_factory=dict)
+    drawing: Mapping[int, int | None] = field(default_factory=dict)
 
 
 class FakeNvml:
@@ -44,6 +46,16 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:
         self._answer("memory", gpu)
         return SimpleNamespace(total=gpu.memory_total_bytes, used=gpu.memory_used_bytes, free=0)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:
+        return self._processes(self._answer("computing", gpu).computing)
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:
+        return self._processes(self._answer("drawing", gpu).drawing)
+
+    @staticmethod
+    def _processes(memory: Mapping[int, int | None]) -> list[SimpleNamespace]:
+        return [SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in memory.items()]
 
     @staticmethod
     def _answer(query: str, gpu: FakeGpu) -> FakeGpu:

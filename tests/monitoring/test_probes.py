@@ -4,7 +4,7 @@ import pynvml
 import pytest
 
 from monitoring import probes
-from monitoring.probes import GpuReading
+from monitoring.probes import GpuProcess, GpuReading
 from tests.monitoring.fake_nvml import GIBIBYTE, FakeGpu, FakeNvml
 
 BUSY = FakeGpu("Busy", usage_percent=80, memory_used_bytes=12 * GIBIBYTE)
@@ -75,3 +75,23 @@ def test_a_refused_query_costs_that_figure_only(
     monkeypatch.setattr(probes, "pynvml", FakeNvml([FakeGpu(refuses=frozenset({refused}))]))
     [reading] = probes.read_gpus()
     assert {name for name, value in vars(reading).items() if value is None} == missing
+
+
+def test_the_processes_of_a_gpu_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = FakeGpu(computing={7: 3 * GIBIBYTE, 5: None}, drawing={5: None, 7: 3 * GIBIBYTE, 9: 1})
+    monkeypatch.setattr(probes, "pynvml", FakeNvml([FakeGpu(), gpu]))
+    assert probes.read_gpu_processes(0) == []
+    assert probes.read_gpu_processes(1) == [
+        GpuProcess(pid=5, memory_bytes=None),
+        GpuProcess(pid=7, memory_bytes=3 * GIBIBYTE),
+        GpuProcess(pid=9, memory_bytes=1),
+    ]
+
+
+@pytest.mark.parametrize(("refused", "found"), [("handle", []), ("computing", [9]), ("drawing", [7])])
+def test_a_refused_list_of_processes_costs_that_list_only(
+    refused: str, found: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = FakeGpu(computing={7: 1}, drawing={9: 1}, refuses=frozenset({refused}))
+    monkeypatch.setattr(probes, "pynvml", FakeNvml([gpu]))
+    assert [process.pid for process in probes.read_gpu_processes(0)] == found

@@ -1,6 +1,7 @@
 """The commands for sessions."""
 
 import io
+import time
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from tests.conftest import Script
 from tests.training.conftest import MakeSession
 from training.fields import fields_of
 from training.initial_weights import keep_initial_weights
+from training.management.commands import watchsession
 from training.management.commands.startsession import Command as CommandLine
-from training.models import TrainingSession
+from training.models import QueueControl, TrainingSession
 from training.resolution import resolve
 from training.spec import EarlyStopping, TrainingConfig
-from training.state import State
+from training.state import State, Wish
 from training.tasks import answer_bell
 
 pytestmark = pytest.mark.django_db
@@ -143,6 +145,149 @@ def test_watchsession_of_a_failed_session_says_why_and_what_to_do(make_session: 
         call_command("watchsession", session.session_id, stdout=io.StringIO())
 
 
+def test_watchsession_of_a_paused_session_says_so_and_goes_on_watching(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session(state=State.PAUSED, current_epoch=1)
+    looks: list[str] = []
+
+    def live_on(seconds: float) -> None:
+        """What happens between two looks."""
+        session.refresh_from_db()
+        looks.append(session.state)
+        if len(looks) == 3:
+            session.resume(by="test")
+        elif len(looks) == 4:
+            session.request_stop(by="test")
+
+    monkeypatch.setattr(time, "sleep", live_on)
+    out = io.StringIO()
+    call_command("watchsession", session.session_id, stdout=out)
+    assert looks == ["paused"] * 3 + ["queued"]
+    shown = " ".join(out.getvalue().split())
+    assert shown.count(f"{session} is paused; manage.py managesession resume lets it go on.") == 1
+    assert f"{session} is stopped." in shown
+
+
+def test_watchsession_says_why_a_queued_session_waits(make_session: MakeSession) -> None:
+    first, second = make_session(), make_session()
+    assert watchsession.Command.describe(first) == "position 1 in the queue: starting"
+    assert watchsession.Command.describe(second) == "position 2 in the queue: behind others"
+    QueueControl.objects.pause(by="test")
+    assert watchsession.Command.describe(second) == "position 2 in the queue: queue paused"
+
+
 def test_watchsession_of_an_unknown_session_says_so() -> None:
     with pytest.raises(CommandError, match="There is no session sess_none"):
         call_command("watchsession", "sess_none")
+
+
+def manage(command: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("action", "state", "becomes"), [
+    ("pause", State.QUEUED, (State.PAUSED, "")),
+    ("pause", State.RUNNING, (State.RUNNING, Wish.PAUSE)),
+    ("pause", State.COMPLETED, None),
+    ("resume", State.PAUSED, (State.QUEUED, "")),
+    ("resume", State.FAILED, None),
+    ("stop", State.RUNNING, (State.RUNNING, Wish.STOP)),
+    ("stop", State.STOPPED, None),
+    ("kill", State.RUNNING, (State.RUNNING, Wish.KILL)),
+    ("kill", State.COMPLETED, None),
+])  # fmt: skip
+def test_managesession_steers_a_session(
+    make_session: MakeSession, action: str, state: State, becomes: tuple[str, str] | None
+) -> None:
+    session = make_session(state=state)
+    if becomes is None:
+        with pytest.raises(CommandError, match=f"Session {session} is {state} and cannot be"):
+            manage("managesession", action, session.session_id)
+        return
+    assert manage("managesession", action, session.session_id).startswith(f"Session {session} ")
+    session.refresh_from_db()
+    assert (session.state, session.wish) == becomes
+    assert (session.wished_by if session.wish else session.transitions.get().by) == "command line"
+
+
+def test_managesession_restarts_a_session_and_prints_the_new_ones_id(make_session: MakeSession) -> None:
+    session = make_session({"seed": 3}, state=State.FAILED)
+    again = TrainingSession.objects.get(session_id=manage("managesession", "restart", session.session_id).strip())
+    assert (again.parent, again.state, again.config["seed"]) == (session, State.QUEUED, 3)
+    assert again.transitions.get().by == "command line"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pause", "sess_none"], "There is no session sess_none"),
+        (["cancel", "{}"], "invalid choice"),
+        (["stop", "{}", "--from-checkpoint", "newest"], "--from-checkpoint is for restart"),
+        (["restart", "{}", "--from-checkpoint", "latest"], "from_checkpoint must be"),
+        (["restart", "{}", "--from-checkpoint", "newest"], "from_checkpoint"),
+    ],
+)
+def test_managesession_refuses_and_says_why(make_session: MakeSession, arguments: list[str], message: str) -> None:
+    session = make_session()
+    with pytest.raises(CommandError, match=message):
+        manage("managesession", *(argument.format(session) for argument in arguments))
+    assert TrainingSession.objects.get().state == State.QUEUED
+
+
+def test_managequeue_shows_what_waits_and_why(make_session: MakeSession) -> None:
+    running, first, second = make_session(state=State.RUNNING), make_session({"priority": -3}), make_session()
+    lines = manage("managequeue", "show").splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "The queue is open: 1 running, 2 queued.",
+        f"1 {second} priority 0 place_taken {running}",
+        f"2 {first} priority -3 behind_others {second}",
+    ]
+    assert len(manage("managequeue", "show", "--limit", "1").splitlines()) == 2
+
+
+def test_managequeue_pauses_drains_and_resumes(make_session: MakeSession) -> None:
+    session = make_session(state=State.RUNNING)
+    assert manage("managequeue", "resume") == "The queue is open: 1 running, 0 queued.\n"
+    paused = manage("managequeue", "pause")
+    assert paused.startswith("The queue is paused by command line since 2")
+    assert paused.endswith(" UTC: 1 running, 0 queued.\n")
+    assert manage("managequeue", "drain").endswith(": 1 running, 1 of them about to go back, 0 queued.\n")
+    session.refresh_from_db()
+    assert (session.wish, session.wished_by) == (Wish.REQUEUE, "command line")
+    assert manage("managequeue", "resume").startswith("The queue is open: ")
+
+
+def test_managequeue_moves(make_session: MakeSession) -> None:
+    first, second = make_session({"priority": 2}), make_session()
+    moved = manage("managequeue", "move", second.session_id, "--position", "1")
+    assert moved == f"Session {second} is at position 1, with priority 2.\n"
+    moved = manage("managequeue", "move", second.session_id, "--priority", "-1")
+    assert moved == f"Session {second} is at position 2, with priority -1.\n"
+    assert list(TrainingSession.objects.queued()) == [first, second]
+    assert second.log_entries.get(pk=second.log_entries.earliest("id").pk).message.endswith("by command line.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sess_none", "--position", "1"], "There is no session sess_none"),
+        (["{}"], "send a priority, a position or both"),
+        (["{}", "--position", "0"], "position must be 1 or more"),
+        (["{}", "--position", "x"], "invalid int value"),
+        (["{}", "--priority", "101"], "priority must be between -100 and 100"),
+        (["{}", "--position", "1"], "is running and cannot be moved"),
+    ],
+)
+def test_managequeue_refuses_and_says_why(make_session: MakeSession, arguments: list[str], message: str) -> None:
+    session = make_session(state=State.RUNNING)
+    with pytest.raises(CommandError, match=message):
+        manage("managequeue", "move", *(argument.format(session) for argument in arguments))
+
+
+@pytest.mark.parametrize("arguments", [[], ["explode"], ["show", "--limit", "x"]])
+def test_managequeue_wants_to_know_what(arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        manage("managequeue", *arguments)

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from training.admission import Overview
 from training.models import TrainingSession
 from training.state import State
 
@@ -42,8 +43,13 @@ class Command(BaseCommand):
         )
         with Progress(*columns, console=Console(file=self.stdout)) as progress:  # type: ignore[arg-type]
             bar = progress.add_task(str(session), total=session.total_epochs, state=session.state, figures="")
+            shown = None
             while True:
                 session.refresh_from_db()
+                if session.state == State.PAUSED != shown:
+                    # A bar that stands still needs a reason, and where there is no terminal there is no bar.
+                    progress.console.print(f"{session} is paused; manage.py managesession resume lets it go on.")
+                shown = session.state
                 progress.update(
                     bar, completed=session.current_epoch or 0, state=session.state, figures=self.describe(session)
                 )
@@ -54,8 +60,11 @@ class Command(BaseCommand):
     @staticmethod
     def describe(session: TrainingSession) -> str:
         """The newest metrics in a few words."""
-        if session.state == State.QUEUED:
-            return f"position {session.queue_position()} in the queue"
+        if session.state == State.PAUSED:
+            return "waits until it is resumed"
+        overview = Overview.now()
+        if waiting := overview.waiting(session):
+            return f"position {overview.position(session)} in the queue: {waiting.reason.label.lower()}"
         newest = session.metrics.order_by("epoch").last()
         if newest is None:
             return "starting"
