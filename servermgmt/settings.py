@@ -9,6 +9,7 @@ import environ
 from django.urls import reverse_lazy
 
 from servermgmt.secret import read_or_create_secret_key
+from servermgmt.sqlite import WritableConnection
 from servermgmt.version import VERSION
 from training.spec import Limits
 
@@ -134,6 +135,7 @@ DATABASES = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "factory": WritableConnection,
         },
         # A file and not memory: tests open it from threads and processes.
         "TEST": {"NAME": str(DATA_DIR / "test.db")},
@@ -154,13 +156,14 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True  # static files are served from the packages themselves: nothing to collect first
 # Uploads go to disk as they arrive, on the same file system on which they will stay.
-FILE_UPLOAD_HANDLERS = ["registry.uploads.NamelessUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["registry.uploads.UnnamedUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = UPLOADS_DIR
 MAX_UPLOAD_BYTES = number("MAX_UPLOAD_BYTES", 8 << 30, int, lowest=1)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 4
 
 # --- The API ----------------------------------------------------------------------------------------------------
+IDEMPOTENCY_HOURS = number("IDEMPOTENCY_HOURS", 24, int, lowest=1)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "authkeys.authentication.KeyAuthentication",
@@ -174,7 +177,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PARSER_CLASSES": ["servermgmt.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "servermgmt.pagination.LinkHeaderPagination",
-    "DEFAULT_SCHEMA_CLASS": "servermgmt.openapi.ErrorAwareSchema",
+    "DEFAULT_SCHEMA_CLASS": "servermgmt.openapi.OperationSchema",
     "EXCEPTION_HANDLER": "servermgmt.errors.answer_exception",
     "URL_FORMAT_OVERRIDE": None,
     "PAGE_SIZE": 1000,
@@ -213,9 +216,13 @@ TRAINER_COMMAND = [sys.executable, "-m", "training.engine"]
 WARM_TRAINERS = env.bool("WARM_TRAINERS", default=False)
 STOP_GRACE_SECONDS = number("STOP_GRACE_SECONDS", 30.0, float, lowest=0.0)
 CHECKPOINT_EVERY_SECONDS = number("CHECKPOINT_EVERY_SECONDS", 60.0, float, lowest=0.0)
+MAX_CONSOLE_BYTES = number("MAX_CONSOLE_BYTES", 50_000_000, int, lowest=4096)
+STALE_AFTER_SECONDS = number("STALE_AFTER_SECONDS", 60.0, float, lowest=1.0)
 CRASH_ATTEMPTS = number("CRASH_ATTEMPTS", 3, int, lowest=1)
 VALIDATE_SECONDS = number("VALIDATE_SECONDS", 60.0, float, lowest=1.0)
 SESSION_RETENTION_DAYS = number("SESSION_RETENTION_DAYS", 7, int, lowest=0)  # 0 keeps all
+MIN_FREE_DISK_BYTES = number("MIN_FREE_DISK_BYTES", 1 << 30, int, lowest=0)  # 0 starts sessions on any disk
+GPU_FOREIGN_PERCENT = number("GPU_FOREIGN_PERCENT", 50.0, float, lowest=0.0)  # 100 shares a GPU with anybody
 
 # --- Monitoring -------------------------------------------------------------------------------------------------
 SAMPLE_EVERY_SECONDS = number("SAMPLE_EVERY_SECONDS", 5.0, float, lowest=0.1)
@@ -283,6 +290,7 @@ UNFOLD = {
             for title, pages in {
                 "Training": [
                     ("Sessions", "model_training", "training_trainingsession"),
+                    ("Queue", "low_priority", "training_queuecontrol"),
                     ("Metrics", "show_chart", "training_metric"),
                     ("Log", "notes", "training_logentry"),
                     ("Transitions", "swap_horiz", "training_transition"),
@@ -299,6 +307,7 @@ UNFOLD = {
                 "Access": [
                     ("API keys", "key", "authkeys_apikey"),
                     ("Authentication attempts", "policy", "authkeys_authlog"),
+                    ("Kept answers", "replay", "authkeys_keptanswer"),
                     ("Users", "person", "auth_user"),
                 ],
             }.items()

@@ -49,6 +49,7 @@ def test_every_failure_code_is_documented(code: str) -> None:
 def test_every_error_code_is_documented() -> None:
     in_code = {*errors.CODES.values(), "INTERNAL_ERROR"}
     in_code |= {code for _, code in errors.DOMAIN.values()} | {code for _, code, _ in errors.FRAMEWORK.values()}
+    in_code |= {code for _, code, _ in errors.STORAGE.values()}
     documented = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", read("docs/api.md").split("## Errors")[1].split("##")[0]))
     assert in_code == documented
 

@@ -33,7 +33,7 @@ def keep_initial_weights(reference: str, folder: Path) -> WeightsFile:
         path, sha256 = _find(reference)
         place.unlink(missing_ok=True)
         try:
-            _link_or_copy(path, place)
+            link_or_copy(path, place)
         except FileNotFoundError:
             continue
         return WeightsFile(name=reference, path=str(place), sha256=sha256 or sha256_of(place))
@@ -61,7 +61,7 @@ def _find(reference: str) -> tuple[Path, str | None]:
     raise WeightsGone(reference)
 
 
-def _link_or_copy(path: Path, place: Path) -> None:
+def link_or_copy(path: Path, place: Path) -> None:
     """Files of ours are never written to again, so that a second name is as good as a copy."""
     try:
         os.link(path, place)

@@ -6,12 +6,17 @@ from typing import Any
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from training.admission import Overview
 from training.fields import default_of, fields_of, schema_of
-from training.models import LogEntry, Metric, TrainingSession
+from training.models import LogEntry, Metric, TrainingSession, Transition
+from training.obstacles import WaitingReason
+from training.restart import Restart
 from training.spec import TrainingConfig
-from training.state import State
+from training.state import Action, Health, State
+from training.steering import Bulk
 
 
 class SessionConfigSerializer(serializers.Serializer[Any]):
@@ -33,33 +38,102 @@ class SessionConfigSchema(OpenApiSerializerExtension):  # type: ignore[no-untype
         return schema_of(TrainingConfig, dataclasses.asdict(settings.TRAINING_LIMITS))
 
 
+class NullIfEmpty(serializers.CharField):
+    """A text that is null in answers where the model has an empty one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, **options)
+
+    def to_representation(self, value: str) -> Any:
+        return value or None
+
+
 class StatusSerializer(serializers.ModelSerializer[TrainingSession]):
     """The true state of a session."""
 
     state = serializers.ChoiceField(choices=State.choices)
+    health = serializers.ChoiceField(
+        choices=Health.choices,
+        allow_null=True,
+        help_text="Whether a running session's trainer is heard of; null unless it runs.",
+    )
+    wish = NullIfEmpty(help_text="What a running session is about to do: requeue, pause, stop or kill.")
+    allowed_actions = serializers.ListField(
+        child=serializers.ChoiceField(choices=Action.choices), help_text="What would change something now."
+    )
+    attempt = serializers.IntegerField(help_text="The lives of its trainer so far.")
+    resumed_from = NullIfEmpty(help_text="The checkpoint that this life of its trainer went on from.")
+    parent_session_id = serializers.CharField(
+        source="parent.session_id", default=None, allow_null=True, help_text="The session that it is a restart of."
+    )
+    parent_checkpoint = NullIfEmpty(help_text="The checkpoint of that session from which it went on.")
     current_epoch = serializers.IntegerField(allow_null=True, help_text="Completed epochs; null while none is.")
     total_epochs = serializers.IntegerField()
+    progress = serializers.FloatField(help_text="From 0 to 1.")
+    steps_done = serializers.IntegerField()
+    steps_planned = serializers.IntegerField(allow_null=True, help_text="Null until its trainer has counted them.")
+    samples_per_second = serializers.FloatField(allow_null=True, help_text="As its trainer said last.")
+    eta = serializers.DateTimeField(allow_null=True, help_text="When it will have ended; null while that is unknown.")
+    queue_position = serializers.SerializerMethodField(help_text="1 starts next; null unless it is queued.")
+    waiting_reason = serializers.SerializerMethodField(help_text="Why it does not run yet; null unless it is queued.")
+    waiting_for = serializers.SerializerMethodField(help_text="What it waits for: ids of sessions, or words.")
     start_time = serializers.DateTimeField(source="started_at", allow_null=True)
     end_time = serializers.DateTimeField(source="ended_at", allow_null=True)
     failure_code = serializers.CharField(help_text="Why it failed, for programs; empty otherwise.")
     remedy = serializers.CharField(allow_null=True, help_text="What the owner of a failed session can do.")
-    model_name = serializers.CharField(source="model.name", default=None, help_text="The registered model, if any.")
+    model_name = serializers.CharField(
+        source="model.name", default=None, allow_null=True, help_text="The registered model, if any."
+    )
 
     class Meta:
         model = TrainingSession
         fields = (
             "session_id",
             "state",
+            "health",
+            "wish",
+            "allowed_actions",
+            "attempt",
+            "resumed_from",
+            "parent_session_id",
+            "parent_checkpoint",
             "current_epoch",
             "total_epochs",
+            "progress",
+            "steps_done",
+            "steps_planned",
+            "samples_per_second",
+            "eta",
+            "queue_position",
+            "waiting_reason",
+            "waiting_for",
             "start_time",
             "end_time",
             "error_message",
             "failure_code",
             "remedy",
-            "attempt",
             "model_name",
         )
+
+    @property
+    def overview(self) -> Overview:
+        """One for the whole answer, however many sessions are in it."""
+        if "overview" not in self.context:
+            self.context["overview"] = Overview.now()
+        overview: Overview = self.context["overview"]
+        return overview
+
+    def get_queue_position(self, session: TrainingSession) -> int | None:
+        return self.overview.position(session)
+
+    @extend_schema_field(serializers.ChoiceField(choices=WaitingReason.choices, allow_null=True))
+    def get_waiting_reason(self, session: TrainingSession) -> str | None:
+        waiting = self.overview.waiting(session)
+        return str(waiting.reason) if waiting else None
+
+    def get_waiting_for(self, session: TrainingSession) -> list[str]:
+        waiting = self.overview.waiting(session)
+        return list(waiting.waits_for) if waiting else []
 
 
 class SessionSerializer(serializers.ModelSerializer[TrainingSession]):
@@ -113,6 +187,68 @@ class EstimateSerializer(serializers.Serializer[Any]):
 
 class MessageSerializer(serializers.Serializer[dict[str, str]]):
     message = serializers.CharField()
+
+
+class RestartSerializer(serializers.Serializer[Any]):
+    """How a session is to be restarted, as the browsable API's form shows it: Restart checks what comes back."""
+
+    def get_initial(self) -> dict[str, Any]:
+        return {field.name: default_of(field) for field in fields_of(Restart)}
+
+
+class RestartSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes a restart by the rules that check it."""
+
+    target_class = RestartSerializer
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return schema_of(Restart)
+
+
+class BulkSerializer(serializers.Serializer[Any]):
+    """One thing asked of many sessions: Bulk checks it."""
+
+    def get_initial(self) -> dict[str, Any]:
+        return {"action": Action.STOP, "session_ids": []}
+
+
+class BulkSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes it by the rules that check it."""
+
+    target_class = BulkSerializer
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return schema_of(Bulk)
+
+
+class RefusalSerializer(serializers.Serializer[Any]):
+    """Why something was not done, as an error's body has it."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    details = serializers.DictField()
+
+
+class BulkResultSerializer(serializers.Serializer[Any]):
+    """What came of it for one session."""
+
+    session_id = serializers.CharField()
+    done = serializers.BooleanField()
+    message = serializers.CharField()
+    error = RefusalSerializer(allow_null=True)
+
+
+class TransitionSerializer(serializers.Serializer[Transition]):
+    """One change of a session's state."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {
+            "from": NullIfEmpty(source="from_state", help_text="Null for the first: it was submitted."),
+            "to": serializers.CharField(source="to_state"),
+            "at": serializers.DateTimeField(),
+            "actor": serializers.CharField(source="by", help_text="A key, a user, or the part of the server."),
+            "reason": serializers.CharField(),
+        }
 
 
 class MetricSerializer(serializers.ModelSerializer[Metric]):

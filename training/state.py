@@ -12,6 +12,13 @@ class State(TextChoices):
     STOPPED = "stopped"
 
 
+class Health(TextChoices):
+    """Whether the trainer of a running session is heard of. It stands beside the state."""
+
+    OK = "ok"
+    STALE = "stale"
+
+
 ENDED = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
 
 # From each state, the states it may move to. What is not here is refused by IllegalTransition.
@@ -61,12 +68,16 @@ class Action(TextChoices):
     RESTART = "restart"
 
 
-# What changes something in each state; a refusal names these.
-ALLOWED_ACTIONS: dict[State, tuple[Action, ...]] = {
-    State.QUEUED: (Action.PAUSE, Action.STOP, Action.KILL, Action.CANCEL, Action.RESTART),
-    State.RUNNING: (Action.PAUSE, Action.STOP, Action.KILL, Action.RESTART),
-    State.PAUSED: (Action.RESUME, Action.STOP, Action.KILL, Action.RESTART),
-    State.COMPLETED: (Action.RESTART,),
-    State.FAILED: (Action.RESTART,),
-    State.STOPPED: (Action.RESTART,),
+# What changes something in each state, and while it runs with each wish. A refusal names these.
+ALLOWED_ACTIONS: dict[tuple[State, Wish], tuple[Action, ...]] = {
+    (State.QUEUED, Wish.NONE): (Action.PAUSE, Action.STOP, Action.KILL, Action.CANCEL, Action.RESTART),
+    (State.RUNNING, Wish.NONE): (Action.PAUSE, Action.STOP, Action.KILL, Action.RESTART),
+    (State.RUNNING, Wish.REQUEUE): (Action.PAUSE, Action.STOP, Action.KILL, Action.RESTART),
+    (State.RUNNING, Wish.PAUSE): (Action.RESUME, Action.STOP, Action.KILL, Action.RESTART),
+    (State.RUNNING, Wish.STOP): (Action.KILL, Action.RESTART),
+    (State.RUNNING, Wish.KILL): (Action.RESTART,),
+    (State.PAUSED, Wish.NONE): (Action.RESUME, Action.STOP, Action.KILL, Action.RESTART),
+    (State.COMPLETED, Wish.NONE): (Action.RESTART,),
+    (State.FAILED, Wish.NONE): (Action.RESTART,),
+    (State.STOPPED, Wish.NONE): (Action.RESTART,),
 }

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -11,39 +12,53 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import Throttled, ValidationError
+from rest_framework.exceptions import NotFound, Throttled, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from authkeys.authentication import actor
+from authkeys.idempotency import Idempotent
 from training.estimate import EstimateBusy, estimate
 from training.ingest import LARGEST_STEP, SERIES_NAME
-from training.models import LogEntry, Metric, TrainingSession
+from training.installation import catalogue
+from training.models import IllegalTransition, LogEntry, Metric, TrainingSession
+from training.restart import Restart, restarting
 from training.serializers import (
+    BulkResultSerializer,
+    BulkSerializer,
     EstimateSerializer,
     LogEntrySerializer,
     MessageSerializer,
     MetricSerializer,
+    RestartSerializer,
     SeriesSerializer,
     SessionConfigSerializer,
     SessionSerializer,
     StatusSerializer,
     SubmittedSerializer,
+    TransitionSerializer,
 )
 from training.series import DEFAULT_POINTS, FEWEST_POINTS, MOST_POINTS, read_series
+from training.state import Action
+from training.steering import Bulk, steer
 from training.tensorboard import tensorboard_archive
 
 SESSION_ID = OpenApiParameter("session_id", str, OpenApiParameter.PATH, description="sess_ and 12 hex digits")
 
 
-class SessionViewSet(GenericViewSet[Any]):
-    """Sessions: start them, watch them, stop them."""
+class SessionViewSet(Idempotent, GenericViewSet[Any]):
+    """Sessions: start them, watch them, steer them."""
 
-    # Record and report are long, and have answers of their own.
-    queryset = TrainingSession.objects.select_related("model").defer("record", "report")
+    queryset = TrainingSession.objects.for_answers()
     serializer_class = SessionConfigSerializer
     lookup_field = "session_id"
     page_size: int | None = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action == "start":
+            catalogue()  # may take seconds when it is asked for first, and nobody must wait for the database meanwhile
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         if self.action != "tensorboard":
@@ -60,11 +75,32 @@ class SessionViewSet(GenericViewSet[Any]):
     @action(detail=False, methods=["post"])
     def start(self, request: Request) -> Response:
         """Queue a session; it starts by itself when a place is free."""
-        session = TrainingSession.objects.submit(request.data, by=str(request.user))
+        session = TrainingSession.objects.submit(request.data, by=actor(request))
         return Response(SubmittedSerializer(session).data)
 
+    @extend_schema(request=BulkSerializer, responses=BulkResultSerializer(many=True))
+    @action(detail=False, methods=["post"], serializer_class=BulkSerializer, pagination_class=None)
+    def bulk(self, request: Request) -> Response:
+        """Ask the same of many sessions; a result for each."""
+        asked = Bulk.read(request.data)
+        ids = list(dict.fromkeys(asked.session_ids))
+        sessions = self.get_queryset().in_bulk(ids, field_name="session_id")
+        return Response([self.result_for(session_id, sessions, Action(asked.action)) for session_id in ids])
+
+    def result_for(self, session_id: str, sessions: Mapping[str, TrainingSession], action: Action) -> dict[str, Any]:
+        """What came of it for one session of many; a refusal as its own answer would have it."""
+        try:
+            if session_id not in sessions:
+                raise NotFound(f"There is no session {session_id[:60]}.")
+            message, error = steer(sessions[session_id], action, actor(self.request)), None
+        except (NotFound, IllegalTransition) as refusal:
+            answer = self.get_exception_handler()(refusal, self.get_exception_handler_context())
+            error = answer.data["error"]
+            message = error["message"]
+        return {"session_id": session_id, "done": error is None, "message": message, "error": error}
+
     @extend_schema(request=SessionConfigSerializer, responses=EstimateSerializer)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], post_is_slow=True)
     def validate(self, request: Request) -> Response:
         """Say what a session would cost, from its first steps, and queue nothing."""
         config, dataset = TrainingSession.objects.accept(request.data)
@@ -74,14 +110,46 @@ class SessionViewSet(GenericViewSet[Any]):
             seconds = math.ceil(settings.VALIDATE_SECONDS)
             raise Throttled(seconds, "Other configurations are being validated; try again later.") from None
 
+    def ask(self, action: Action) -> Response:
+        """Ask this of the session in the path."""
+        return Response({"message": steer(self.get_object(), action, actor(self.request))})
+
+    @extend_schema(request=None, responses=MessageSerializer)
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, session_id: str) -> Response:
+        """Let a session wait until it is resumed: a queued one at once, a running one after its step, saved."""
+        return self.ask(Action.PAUSE)
+
+    @extend_schema(request=None, responses=MessageSerializer)
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, session_id: str) -> Response:
+        """Put a paused session back into the queue, to the place that it had."""
+        return self.ask(Action.RESUME)
+
     @extend_schema(request=None, responses=MessageSerializer)
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, session_id: str) -> Response:
         """Stop a session: a queued one at once, a running one after its step, with its weights saved."""
-        session = self.get_object()
-        session.request_stop(by=str(request.user))
-        done = "is stopped" if session.has_ended else "stops after its step and saves its weights"
-        return Response({"message": f"Session {session} {done}."})
+        return self.ask(Action.STOP)
+
+    @extend_schema(request=None, responses=MessageSerializer)
+    @action(detail=True, methods=["post"])
+    def kill(self, request: Request, session_id: str) -> Response:
+        """End a session now, without anything being saved."""
+        return self.ask(Action.KILL)
+
+    @extend_schema(request=RestartSerializer, responses=SubmittedSerializer)
+    @action(detail=True, methods=["post"], serializer_class=RestartSerializer, post_is_slow=True)
+    def restart(self, request: Request, session_id: str) -> Response:
+        """Queue a session with the same spec, from the beginning or as a fork that goes on from a checkpoint."""
+        with restarting(self.get_object(), Restart.read(request.data), by=actor(request)) as session:
+            return self.keep(Response(SubmittedSerializer(session).data))
+
+    @extend_schema(responses=TransitionSerializer(many=True))
+    @action(detail=True)
+    def transitions(self, request: Request, session_id: str) -> Response:
+        """Every change of a session's state, the first one first: when it was, by whom and why."""
+        return self.answer_list(self.get_object().transitions.order_by("id"), TransitionSerializer)
 
     @extend_schema(responses=StatusSerializer)
     @action(detail=True)
@@ -165,21 +233,6 @@ class SessionViewSet(GenericViewSet[Any]):
     def sessions(self, request: Request) -> Response:
         """All sessions, newest first."""
         return self.answer_list(self.get_queryset().order_by("-id"), SessionSerializer)
-
-    @extend_schema(responses=SessionSerializer(many=True))
-    @action(detail=False)
-    def queue(self, request: Request) -> Response:
-        """The queued sessions, in the order in which they will start."""
-        queued = TrainingSession.objects.queued().select_related("model").defer("record", "report")
-        return self.answer_list(queued, SessionSerializer)
-
-    @extend_schema(responses=MessageSerializer)
-    @action(detail=False, methods=["delete"], url_path=r"queue/(?P<session_id>[^/.]+)")
-    def cancel(self, request: Request, session_id: str) -> Response:
-        """Take a session out of the queue; it ends as stopped."""
-        session = self.get_object()
-        session.cancel(by=str(request.user))
-        return Response({"message": f"Session {session} is out of the queue."})
 
 
 def read_number(request: Request, name: str, smallest: int, largest: int) -> int | None:

@@ -173,7 +173,7 @@ wrong_methods = st.sampled_from(
             "/training/start": ["POST"],
             "/training/{queued}/stop": ["POST"],
             "/training/{running}/status": ["GET"],
-            "/training/queue/{queued}": ["DELETE"],
+            "/training/queue/{queued}": ["PATCH", "DELETE"],
             "/training/sessions": ["GET"],
             "/architectures": ["GET"],
             "/architectures/left_out": ["GET"],

@@ -19,7 +19,10 @@ def for_all(**strategies: SearchStrategy[Any]) -> Callable[[Test], Test]:
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
         def try_and_undo(*args: Any, **kwargs: Any) -> None:
-            with transaction.atomic():
+            example = transaction.atomic()
+            # As Django marks its own, so that what has to be durable counts as that.
+            example._from_testcase = True  # type: ignore[attr-defined]
+            with example:
                 test(*args, **kwargs)
                 transaction.set_rollback(True)
 

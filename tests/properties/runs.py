@@ -13,6 +13,9 @@ from training.journal import JournalWriter, Lock
 from training.models import TrainingSession
 from training.supervisor import Supervisor
 
+# Larger than the kernel gives out: the played trainer has a pid, and no signal finds it.
+PID_OF_NOBODY = 2**22 + 1
+
 
 class Run:
     """The first session of the queue, claimed and begun.
@@ -46,6 +49,7 @@ class Run:
         """A trainer comes to life."""
         self.session.begin_attempt()
         lock = Lock.acquire(self.session.directory.lock)
+        lock.write_pid(PID_OF_NOBODY)
         self.journal = JournalWriter(self.session.directory.events, self.session.attempt)
         self.journal.start(os.getpid(), None)
         self.trainer = ExitStack()  # what its process holds

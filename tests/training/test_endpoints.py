@@ -11,6 +11,7 @@ from django.utils import timezone
 from jsonschema import Draft202012Validator
 from rest_framework.test import APIClient
 
+from authkeys.models import APIKey
 from registry.models import Dataset, Model
 from tests.training.conftest import CONFIG, MakeSession
 from training.fields import fields_of
@@ -42,7 +43,7 @@ def test_a_start_queues_and_says_so(client: APIClient, dataset: Dataset) -> None
     assert session.config.items() >= (CONFIG | {"optimizer": "adam", "loss_function": "cross_entropy"}).items()
     assert session.config.keys() == {field.name for field in fields_of(TrainingConfig)}
     transition = session.transitions.get()
-    assert (transition.to_state, transition.by) == ("queued", "tests")
+    assert (transition.to_state, transition.by) == ("queued", f"key:{APIKey.objects.get().prefix}")
 
 
 REFUSED = [
@@ -250,7 +251,7 @@ def test_stop_and_cancel_in_every_state(client: APIClient, make_session: MakeSes
     cancelled.refresh_from_db()
     assert cancelled.state == (State.STOPPED if state == State.QUEUED else state)
     stopped.refresh_from_db()
-    assert (stopped.wished_by == "tests") == (state == State.RUNNING)
+    assert (stopped.wished_by == f"key:{APIKey.objects.get().prefix}") == (state == State.RUNNING)
 
 
 @pytest.mark.parametrize("session_id", ["sess_000000000000", "x", "sess_%00", "sess_é", "..", "start", "a" * 5000])
@@ -273,4 +274,4 @@ def test_staff_start_a_session_from_a_form_that_shows_the_fields(dataset: Datase
     assert all(f"&quot;{name}&quot;" in page.text for name in ("model_architecture", "epochs", "loss_function"))
     answer = browser.post(f"{BASE}/start", CONFIG, content_type="application/json", headers={"Accept": "text/html"})
     assert answer.status_code == 200
-    assert TrainingSession.objects.get().transitions.get().by == "root"
+    assert TrainingSession.objects.get().transitions.get().by == "user:root"

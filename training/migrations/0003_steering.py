@@ -10,6 +10,9 @@ def carry_over(apps, schema_editor):
     sessions.update(rank=models.F("id"))
     sessions.filter(state="running", wished_at__isnull=False).update(wish="stop")
     sessions.exclude(state="running").update(wished_at=None, wished_by="")
+    for session in sessions.exclude(state__in=("completed", "failed", "stopped")):
+        session.promised_name = session.config.get("model_name")
+        session.save(update_fields=["promised_name"])
 
 
 class Migration(migrations.Migration):
@@ -58,6 +61,11 @@ class Migration(migrations.Migration):
             model_name="trainingsession",
             name="parent_checkpoint",
             field=models.CharField(default="", max_length=50),
+        ),
+        migrations.AddField(
+            model_name="trainingsession",
+            name="promised_name",
+            field=models.CharField(db_index=True, max_length=100, null=True),
         ),
         migrations.AddField(
             model_name="trainingsession",

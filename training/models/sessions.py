@@ -1,13 +1,14 @@
 """A session: the request to train, and its life."""
 
 import secrets
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from registry.models import Dataset, Model
@@ -17,12 +18,16 @@ from training.failures import REMEDIES
 from training.hardware import device_problems
 from training.installation import catalogue
 from training.journal import SessionDirectory
-from training.models.queue import QueueControl
+from training.models.queue import QueueQuerySet
 from training.spec import InvalidConfig, TrainingConfig
-from training.state import ALLOWED_ACTIONS, ENDED, FULFILLED, TRANSITIONS, Action, State, Wish
+from training.state import ALLOWED_ACTIONS, ENDED, FULFILLED, TRANSITIONS, Action, Health, State, Wish
 
 if TYPE_CHECKING:
     from training.models.records import LogEntry, Metric, SeriesPoint, Transition
+
+
+# Who wished for something, and when, while nobody does.
+NOBODYS_WISH: dict[str, Any] = {"wished_at": None, "wished_by": ""}
 
 
 class IllegalTransition(Exception):
@@ -30,21 +35,15 @@ class IllegalTransition(Exception):
 
     def __init__(self, session: "TrainingSession", wanted: str) -> None:
         self.details = {"state": session.state, "allowed_actions": session.allowed_actions}
-        super().__init__(f"Session {session.session_id} is {session.state} and cannot be {wanted}.")
+        condition = "about to stop" if session.is_bound_for(State.STOPPED) else session.state
+        super().__init__(f"Session {session.session_id} is {condition} and cannot be {wanted}.")
 
 
 def new_session_id() -> str:
     return f"sess_{secrets.token_hex(6)}"
 
 
-class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
-    def queued(self) -> "TrainingSessionQuerySet":
-        """The queue, in the order in which its sessions will start."""
-        return self.filter(state=State.QUEUED).order_by("-priority", "rank", "id")
-
-    def running(self) -> "TrainingSessionQuerySet":
-        return self.filter(state=State.RUNNING).order_by("id")
-
+class TrainingSessionQuerySet(QueueQuerySet):
     def accept(self, data: object) -> tuple[TrainingConfig, Dataset]:
         """The configuration that somebody sent, and its dataset, if a session with it can be trained here.
 
@@ -70,20 +69,36 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
     def submit(self, data: object, by: str) -> "TrainingSession":
         """Queue a session with the configuration that somebody sent. Raises InvalidConfig, as accept() does."""
         config, dataset = self.accept(data)
+        return self.enqueue(new_session_id(), config, dataset, by=by, reason="submitted")
+
+    def enqueue(
+        self, session_id: str, config: TrainingConfig, dataset: Dataset, *, by: str, reason: str, **columns: Any
+    ) -> "TrainingSession":
+        """Queue a session whose configuration was accepted."""
         with transaction.atomic():
             session = self.create(
-                session_id=new_session_id(), config=config.as_dict(), priority=config.priority, dataset=dataset
+                session_id=session_id,
+                config=config.as_dict(),
+                promised_name=config.model_name,
+                priority=config.priority,
+                dataset=dataset,
+                **columns,
             )
             self.filter(pk=session.pk).update(rank=session.pk)
             session.rank = session.pk
-            session.transitions.create(from_state="", to_state=State.QUEUED, by=by, reason="submitted")
+            session.transitions.create(from_state="", to_state=State.QUEUED, by=by, reason=reason)
             transaction.on_commit(bell.ring)
         return session
 
+    def for_answers(self) -> Self:
+        """With the names of what an answer names, and without the documents, which are long."""
+        parents = (f"parent__{name}" for name in ("config", "record", "report", "error_message"))
+        return self.select_related("model", "parent").defer("record", "report", *parents)
+
     def has_promised(self, model_name: str) -> bool:
         """Whether a model is registered under this name, or a session will register one."""
-        unended = self.exclude(state__in=ENDED)
-        return Model.objects.filter(name=model_name).exists() or unended.filter(config__model_name=model_name).exists()
+        promised = self.exclude(state__in=ENDED).filter(promised_name=model_name)
+        return Model.objects.filter(name=model_name).exists() or promised.exists()
 
     def has_weights(self, reference: str) -> bool:
         """Whether this names a model, or a session that has weights or may have some when they are needed."""
@@ -94,31 +109,6 @@ class TrainingSessionQuerySet(models.QuerySet["TrainingSession"]):
             return False
         checkpoints = session.directory.checkpoints.glob("step-*")
         return not session.has_ended or session.final_weights() is not None or any(checkpoints)
-
-    def has_room(self) -> bool:
-        """Whether one more session may run."""
-        return self.running().count() < settings.MAX_CONCURRENT_SESSIONS
-
-    def queue_moves(self) -> bool:
-        """Whether somebody who claims the next session would get one."""
-        return not QueueControl.objects.current().is_paused and self.has_room() and self.queued().exists()
-
-    def claim_next(self, by: str) -> "TrainingSession | None":
-        """Move the first of the queue to running; None when nothing waits or nothing more may run."""
-        # The transaction holds SQLite's write lock from its start, so nobody is counted twice.
-        with transaction.atomic():
-            session = self.queued().first() if self.queue_moves() else None
-            if session is not None:
-                session.move_to(State.RUNNING, by=by, reason="a place is free", started_at=timezone.now())
-            return session
-
-    def drain(self, by: str) -> None:
-        """Pause the queue, and have what runs save and go back into it, to the places that it came from."""
-        with transaction.atomic():
-            QueueControl.objects.pause(by)
-            self.running().filter(wish__in=Wish.REQUEUE.weaker).update(
-                wish=Wish.REQUEUE, wished_at=timezone.now(), wished_by=by
-            )
 
     def to_clean_up(self) -> "TrainingSessionQuerySet":
         """The sessions that ended longer ago than they are kept."""
@@ -137,6 +127,7 @@ class TrainingSession(models.Model):
     model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL, related_name="sessions")
     parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="restarts")
     parent_checkpoint = models.CharField(max_length=50, default="")  # that it went on from; empty: from the start
+    promised_name = models.CharField(max_length=100, null=True, db_index=True)  # noqa: DJ001 - most promise none
     priority = models.SmallIntegerField(default=0)
     # The place among those of one priority. Whole when a session comes, between two others once it is moved.
     rank = models.FloatField(default=0.0)
@@ -150,7 +141,7 @@ class TrainingSession(models.Model):
     wish = models.CharField(max_length=7, choices=Wish.choices, default=Wish.NONE)
     wished_at = models.DateTimeField(null=True)
     wished_by = models.CharField(max_length=100, default="")
-    # What the trainer said of itself last, and when that was read.
+    # What the trainer said of itself last, and when that was read; a place that is found counts as the first word.
     heard_at = models.DateTimeField(null=True)
     resumed_from = models.CharField(max_length=50, default="")  # the checkpoint that its attempt went on from
     steps_done = models.PositiveBigIntegerField(default=0)
@@ -201,9 +192,37 @@ class TrainingSession(models.Model):
 
     @property
     def allowed_actions(self) -> list[Action]:
-        """What changes something in the state that it is in."""
-        allowed = ALLOWED_ACTIONS[State(self.state)]
-        return [action for action in allowed if action != Action.PAUSE or not self._is_bound_for(State.STOPPED)]
+        """What changes something as it is now."""
+        return list(ALLOWED_ACTIONS[State(self.state), Wish(self.wish)])
+
+    @property
+    def health(self) -> Health | None:
+        """Whether a running session's trainer is heard of; None while it does not run."""
+        if self.state != State.RUNNING:
+            return None
+        patience = timedelta(seconds=settings.STALE_AFTER_SECONDS)
+        is_fresh = self.heard_at is not None and timezone.now() - self.heard_at <= patience
+        return Health.OK if is_fresh else Health.STALE
+
+    @property
+    def progress(self) -> float:
+        """How far it is, from 0 to 1: by its steps, or by its epochs while the trainer has not counted those."""
+        if self.state == State.COMPLETED:
+            return 1.0
+        done, planned = self.steps_done, self.steps_planned
+        if not planned:
+            done, planned = self.current_epoch or 0, self.total_epochs
+        return min(1.0, done / planned)
+
+    @property
+    def eta(self) -> datetime | None:
+        """When it will have ended, as its trainer thinks; None while it does not run or cannot know."""
+        if self.state != State.RUNNING or self.heard_at is None or self.seconds_left is None:
+            return None
+        try:
+            return self.heard_at + timedelta(seconds=self.seconds_left)
+        except OverflowError:  # no calendar goes so far
+            return None
 
     @property
     def remedy(self) -> str | None:
@@ -223,9 +242,25 @@ class TrainingSession(models.Model):
 
     def queue_position(self) -> int:
         """1 for the session that starts next."""
-        earlier = Q(priority__gt=self.priority) | Q(priority=self.priority, rank__lt=self.rank)
-        earlier |= Q(priority=self.priority, rank=self.rank, id__lte=self.pk)
-        return TrainingSession.objects.queued().filter(earlier).count()
+        return TrainingSession.objects.queued().before(self).count() + 1
+
+    def move_in_queue(self, by: str, priority: int | None = None, position: int | None = None) -> None:
+        """Give it another place among those that wait; beyond the end is the end.
+
+        A priority alone puts it behind those that have that priority already. A position is that in the whole queue,
+        and decides the priority where another one could not stand there. Raises IllegalTransition when it is not
+        queued.
+        """
+        with transaction.atomic():
+            self.refresh_from_db()
+            if self.state != State.QUEUED:
+                raise IllegalTransition(self, "moved in the queue")
+            earlier = self.queue_position()
+            self.priority, self.rank = TrainingSession.objects.find_place(self, priority, position)
+            self.config["priority"] = self.priority
+            self.save(update_fields=["priority", "rank", "config"])
+            if (now := self.queue_position()) != earlier:
+                self.log("INFO", f"Moved from position {earlier} of the queue to {now} by {by}.")
 
     def move_to(self, target: State, *, by: str, reason: str, **changes: Any) -> None:
         """Make one transition, or none: whoever changes the row has won, the others find out what is true now.
@@ -236,7 +271,7 @@ class TrainingSession(models.Model):
         origin = State(self.state)
         with transaction.atomic():
             row = TrainingSession.objects.filter(pk=self.pk, state=origin, attempt=self.attempt, wish=self.wish)
-            fulfilled = {"wish": Wish.NONE, "wished_at": None, "wished_by": ""}
+            fulfilled = {"wish": Wish.NONE, **NOBODYS_WISH}
             if target not in TRANSITIONS[origin] or not row.update(state=target, **fulfilled, **changes):
                 self.refresh_from_db()
                 raise IllegalTransition(self, target.label.lower())
@@ -256,6 +291,8 @@ class TrainingSession(models.Model):
 
         Asking again changes nothing. Raises IllegalTransition when the session has ended.
         """
+        if self.has_ended:
+            raise IllegalTransition(self, "stopped")
         self._request(Wish.STOP, "stopped", by, ended_at=timezone.now())
 
     def request_kill(self, by: str) -> None:
@@ -263,47 +300,48 @@ class TrainingSession(models.Model):
 
         Raises IllegalTransition when the session has ended in another way.
         """
-        if self.state != State.STOPPED:
-            self._request(Wish.KILL, "killed", by, ended_at=timezone.now())
+        self._request(Wish.KILL, "killed", by, ended_at=timezone.now())
 
     def request_pause(self, by: str) -> None:
         """Ask that it waits for resume(): at once where no trainer runs, otherwise when it has saved and let go.
 
         Asking again changes nothing. Raises IllegalTransition when the session has ended or is about to.
         """
-        if self.state != State.PAUSED:
-            self._request(Wish.PAUSE, "paused", by)
+        self._request(Wish.PAUSE, "paused", by)
 
     def resume(self, by: str) -> None:
-        """Put a paused session back into the queue, to the place that it had; nothing to do if it is not paused.
+        """Put a paused session back into the queue, to the place that it had, or take the wish to pause it back.
 
-        Raises IllegalTransition when the session has ended.
+        There is nothing to do if it is not paused. Raises IllegalTransition when it has ended or is about to.
         """
-        TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING, wish=Wish.PAUSE).update(
-            wish=Wish.NONE, wished_at=None, wished_by=""
-        )
-        self.refresh_from_db()
-        if self.has_ended:
+        while self.state == State.PAUSED or self.is_bound_for(State.PAUSED):
+            if self.state == State.RUNNING:
+                self._change_wish(Wish.NONE, by)
+            else:
+                with suppress(IllegalTransition):  # somebody was faster, and now it is something else
+                    self.move_to(State.QUEUED, by=by, reason="resumed")
+        if self.has_ended or self.is_bound_for(State.STOPPED):
             raise IllegalTransition(self, "resumed")
-        if self.state == State.PAUSED:
-            self.move_to(State.QUEUED, by=by, reason="resumed")
 
     def _request(self, wish: Wish, participle: str, by: str, **changes: Any) -> None:
         """Pass a wish on to the trainer, or make it true at once where there is none."""
         aim = FULFILLED[wish]
-        while self.state in (State.QUEUED, State.PAUSED):
-            try:
-                return self.move_to(aim, by=by, reason=f"{participle} while {self.state}", **changes)
-            except IllegalTransition:
-                continue  # somebody was faster, and now it is something else
-        row = TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING, wish__in=wish.weaker)
-        is_passed_on = row.update(wish=wish, wished_at=timezone.now(), wished_by=by)
-        self.refresh_from_db()
-        if not is_passed_on and not self._is_bound_for(aim):
+        while not self.has_ended and self.state != aim and self.wish in wish.weaker:
+            if self.state == State.RUNNING:
+                self._change_wish(wish, by)
+            else:
+                with suppress(IllegalTransition):  # somebody was faster, and now it is something else
+                    self.move_to(aim, by=by, reason=f"{participle} while {self.state}", **changes)
+        if self.state != aim and not self.is_bound_for(aim):
             raise IllegalTransition(self, participle)
-        return None
 
-    def _is_bound_for(self, aim: State) -> bool:
+    def _change_wish(self, wish: Wish, by: str) -> None:
+        """Wish for something else, unless somebody has done so since this row was read; then find out what is true."""
+        row = TrainingSession.objects.filter(pk=self.pk, state=State.RUNNING, wish=self.wish)
+        row.update(wish=wish, **({"wished_at": timezone.now(), "wished_by": by} if wish else NOBODYS_WISH))
+        self.refresh_from_db()
+
+    def is_bound_for(self, aim: State) -> bool:
         """Whether the session runs, and somebody wished for this already."""
         return self.state == State.RUNNING and FULFILLED.get(Wish(self.wish)) == aim
 
