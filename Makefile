@@ -1,5 +1,5 @@
-# Each of demo, run, test and check makes .venv and installs what it needs by itself; the second time that takes no time.
-.PHONY: help demo run test check
+# Each of these but help makes .venv and installs what it needs by itself; the second time that takes no time.
+.PHONY: help demo run test faults check
 
 PYTHON := .venv/bin/python
 
@@ -7,6 +7,7 @@ help:
 	@echo "make demo    train a network on real data and watch it"
 	@echo "make run     start the server; Ctrl-C ends it (API_PORT=8001 make run: on another port)"
 	@echo "make test    run all tests"
+	@echo "make faults  kill every kind of process at random moments and check that no promise is broken (KILLS=30 SEED=…)"
 	@echo "make check   run the linters and type checks"
 
 demo: .venv/server
@@ -19,6 +20,9 @@ run: .venv/server
 
 test: .venv/development
 	@$(PYTHON) -m pytest -n 2
+
+faults: .venv/development
+	@KILLS=$(KILLS) SEED=$(SEED) $(PYTHON) -m tests.processes.campaign
 
 check: .venv/development
 	.venv/bin/ruff check .

@@ -4,7 +4,9 @@
 
 The script is the value of TRAINER_SCRIPT: `complete` runs all epochs at once; `wait` does one epoch, then waits to
 be stopped; `fail` does one epoch, then fails; `crash` dies without a word before the first epoch;
-`crash-once` does one epoch, dies, and completes in the next attempt; `deaf` does one epoch and ignores SIGTERM.
+`crash-once` does one epoch, dies, and completes in the next attempt; `deaf` does one epoch and ignores SIGTERM;
+`leave` completes, and leaves a process behind that holds on to its console; `say:LINE` writes a line into its journal
+and ends. It prints which attempt it is.
 Epochs that a checkpoint holds are not done again.
 """
 
@@ -12,6 +14,7 @@ import argparse
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,8 +39,15 @@ class ScriptedTrainer:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         done = int(self.checkpoint.read_text()) if self.checkpoint.exists() else 0
         self.journal.start(os.getpid(), f"epoch-{done}" if done else None)
+        print("this is attempt", self.attempt, flush=True)
         if script == "crash":
             return 3
+        if script.startswith("say:"):
+            with self.directory.events.open("a", encoding="utf-8") as journal:
+                journal.write(script.removeprefix("say:").replace("ATTEMPT", str(self.attempt)) + "\n")
+            return 0
+        if script == "leave":
+            subprocess.Popen(["sleep", "60"], start_new_session=True)
         for epoch in range(done + 1, self.spec.config.epochs + 1):
             self.journal.epoch(epoch, loss=1 / epoch, accuracy=1 - 1 / epoch, val_loss=2 / epoch, val_accuracy=0.5)
             self.journal.log("INFO", f"epoch {epoch} is done")

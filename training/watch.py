@@ -11,18 +11,23 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.utils import timezone
 from django_q.models import Schedule
 
 from training import bell, leash
+from training.journal import Lock
 from training.models import TrainingSession
 from training.recovery import frozen_supervisors, work_waits
 from training.warm import WarmTrainers
 
 TURN_SECONDS = 0.25
 RING_EVERY_SECONDS = 2.0
+# A process that waits for a disk does not end at once, even so.
+REPLACE_EVERY_SECONDS = 5.0
 # Work that a free worker could do and that nobody has taken up for so long means that the cluster hangs.
 HANGING_AFTER_SECONDS = 10.0
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -35,6 +40,8 @@ STOP_SECONDS = 4.0
 CHORES = {
     "clean up ended sessions": "training.tasks.clean_up_ended_sessions",
     "remove unfinished uploads": "registry.tasks.remove_unfinished_uploads",
+    "remove unfinished sessions": "training.tasks.remove_unfinished_sessions",
+    "forget kept answers": "authkeys.tasks.forget_kept_answers",
 }
 
 logger = logging.getLogger(__name__)
@@ -115,7 +122,7 @@ class Watch:
         self.training = Cluster(bell.CLUSTER)
         self.clusters = [Cluster("default"), self.training]
         self.warm_trainers = WarmTrainers() if settings.WARM_TRAINERS else None
-        self.rung_at = 0.0
+        self.rung_at = self.replaced_at = 0.0
         self.work_waits_since: float | None = None
 
     def run(self) -> None:
@@ -134,20 +141,26 @@ class Watch:
         for cluster in self.clusters:
             cluster.keep_alive()
         try:
+            self.replace_the_frozen()
             self.look_for_work()
             if self.warm_trainers is not None:
                 self.warm_trainers.keep(settings.MAX_CONCURRENT_SESSIONS - TrainingSession.objects.running().count())
         except DatabaseError:
             logger.exception("The database did not answer; the watch goes on.")
 
+    def replace_the_frozen(self) -> None:
+        """End supervisors that somebody has stopped, whichever watch they belong to: others take their sessions up."""
+        now = time.monotonic()
+        if now - self.replaced_at < REPLACE_EVERY_SECONDS:
+            return
+        for session in frozen_supervisors():
+            logger.warning("The supervisor of %s is frozen; its process is ended.", session)
+            Lock.signal_holder(session.directory.supervisor_lock, signal.SIGKILL)
+            self.replaced_at = now
+
     def look_for_work(self) -> None:
         """Ring while something waits that could be done; when nobody comes, the cluster hangs."""
         now = time.monotonic()
-        if frozen := frozen_supervisors():
-            logger.warning(
-                "The supervisor of %s is frozen; cluster %s is started again.", frozen[0], self.training.name
-            )
-            self.training.schedule_restart()
         if not work_waits():
             self.work_waits_since = None
             return
@@ -188,7 +201,7 @@ class Watch:
     def see_trainer_end(self, session: TrainingSession, deadline: float) -> None:
         """Wait for a trainer until the deadline, then end it: its session goes on from its newest checkpoint."""
         directory = session.directory
-        while directory.trainer_lives() and time.monotonic() < deadline:
+        while (directory.trainer_lives() or directory.console_is_kept()) and time.monotonic() < deadline:
             time.sleep(0.05)
         if not directory.trainer_lives():
             return
@@ -203,3 +216,6 @@ def schedule_chores() -> None:
     """Make sure that the default cluster does the hourly chores; a change by hand in the admin stays."""
     for name, function in CHORES.items():
         Schedule.objects.get_or_create(name=name, defaults={"func": function, "schedule_type": Schedule.HOURLY})
+    # Only a clock that was wrong plans what is hourly for later than in an hour.
+    planned = Schedule.objects.filter(name__in=CHORES, schedule_type=Schedule.HOURLY)
+    planned.filter(next_run__gt=timezone.now() + timedelta(hours=1)).update(next_run=timezone.now())

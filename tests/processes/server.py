@@ -1,12 +1,14 @@
 """The real server in real processes, on a data directory and a port of its own."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ class Server:
             os.environ | {"DATA_DIR": str(data_dir), "API_KEYS": KEY, "LOG_LEVEL": "WARNING"} | environment
         )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.commands: dict[str, tuple[str, ...]] = {}  # as they were started last
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}/api/v1", headers={"X-API-Key": KEY}, timeout=30
         )
@@ -55,6 +58,7 @@ class Server:
         ).stdout
 
     def start(self, name: str, *command: str) -> None:
+        self.commands[name] = command
         log = (self.data_dir / f"{name}.log").open("ab")
         with log:
             self.processes[name] = subprocess.Popen(
@@ -67,8 +71,10 @@ class Server:
                 start_new_session=True,
             )
 
-    def start_web(self) -> None:
-        self.start("web", "-m", "gunicorn", "servermgmt.wsgi", "--bind", f"127.0.0.1:{self.port}", "--threads", "8")
+    def start_web(self, *options: str) -> None:
+        bind = f"127.0.0.1:{self.port}"
+        command = ("-m", "gunicorn", "servermgmt.wsgi", "--bind", bind, "--threads", "8", "--no-control-socket")
+        self.start("web", *command, *options)
         wait_for(self.is_healthy, what="the start of the web process")
 
     def is_healthy(self) -> bool:
@@ -79,6 +85,15 @@ class Server:
 
     def start_worker(self, *options: str) -> None:
         self.start("worker", "manage.py", "runworker", *options)
+
+    def start_sampler(self) -> None:
+        self.start("sampler", "manage.py", "runsampler")
+
+    def revive(self) -> None:
+        """Start again what has ended, as a service manager does."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is not None:
+                self.start(name, *self.commands[name])
 
     def stop(self, name: str, seconds: float = 20) -> int:
         """Ask a process to end as a service manager does; its exit status."""
@@ -104,15 +119,66 @@ class Server:
 
     def kill_everything(self) -> None:
         """As if the power went: every process at once, the trainers too."""
-        for process in self.family():
-            process.kill()
+        self.kill_family()
+        self.processes.clear()
+
+    def kill_family(self) -> None:
+        """SIGKILL to every process, and to those that came to be meanwhile; revive() can start them again."""
+
+        def is_gone() -> bool:
+            for process in (family := self.family()):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            return not family
+
+        wait_for(is_gone, 10, "the death of all processes")
         for child in self.processes.values():
             child.wait()
-        self.processes.clear()
-        wait_for(lambda: not self.family(), 10, "the death of all processes")
 
     def trainers(self) -> list[psutil.Process]:
-        return [process for process in self.family() if "training.engine" in process.cmdline()]
+        return self.processes_of_module("training.engine")
+
+    def processes_of_module(self, name: str) -> list[psutil.Process]:
+        """The living processes that were started with `python -m NAME`."""
+        return [process for process in self.family() if name in process.cmdline()]
+
+    def trainers_by_session(self) -> dict[str, list[psutil.Process]]:
+        """The living trainers of each session, by their command lines; a child of a trainer is none itself."""
+        mark = f"\0{self.data_dir}/sessions/".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes()
+            except OSError:
+                continue
+            if b"training.engine\0" in command and mark in command:
+                session_id = command.partition(mark)[2].partition(b"\0")[0].decode()
+                found.append((session_id, int(path.parent.name)))
+        trainers: dict[str, list[psutil.Process]] = {}
+        for session_id, pid in found:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if (session_id, process.ppid()) not in found:
+                    trainers.setdefault(session_id, []).append(process)
+        return trainers
+
+    def cluster(self, name: str) -> psutil.Process | None:
+        """The main process of one of django-q2's clusters, if it lives."""
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                if process.environ().get("Q_CLUSTER_NAME") == name and process.ppid() == self.processes["worker"].pid:
+                    return process
+        return None
+
+    def supervisor_of(self, session_id: str) -> psutil.Process | None:
+        """The worker of django-q2 that supervises a session, if one does: it holds the lock."""
+        with suppress(FileNotFoundError):
+            inode = (self.data_dir / "sessions" / session_id / "supervisor.lock").stat().st_ino
+            for line in Path("/proc/locks").read_text().splitlines():
+                if match := re.search(rf"FLOCK +\w+ +WRITE +(\d+) \w+:\w+:{inode} ", line):
+                    with suppress(psutil.NoSuchProcess):
+                        return psutil.Process(int(match[1]))
+        return None
 
     def kill_trainer(self) -> None:
         (trainer,) = self.trainers()

@@ -101,6 +101,11 @@ def texts() -> st.SearchStrategy[str]:
     return st.text(min_size=1, max_size=300)
 
 
+def printed(min_size: int = 1) -> st.SearchStrategy[str]:
+    """What a trainer may say. A NUL is no text to every database, and is shown as what cannot be shown."""
+    return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=min_size, max_size=300)
+
+
 def session_ids() -> st.SearchStrategy[str]:
     """Ids as the server makes them; that one of them exists is not to be feared."""
     return st.from_regex("sess_[0-9a-f]{12}", fullmatch=True)

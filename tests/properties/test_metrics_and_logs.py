@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tests.properties.api import Api
-from tests.properties.inputs import CONFIG, configs, texts
+from tests.properties.inputs import CONFIG, configs, printed, texts
 from tests.properties.rules import for_all
 from tests.properties.runs import Act, Epoch, Run, epochs, play, stories
 from training.models import Metric, TrainingSession
@@ -20,7 +20,7 @@ from training.tasks import clean_up_ended_sessions
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("datasets")]
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-lines = st.tuples(st.sampled_from(LEVELS), st.text(max_size=200))
+lines = st.tuples(st.sampled_from(LEVELS), printed(min_size=0))
 LONG = CONFIG | {"epochs": 1000}
 
 

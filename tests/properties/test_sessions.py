@@ -14,7 +14,7 @@ from pytest_django import Settings
 from registry.models import Dataset
 from tests.conftest import Script
 from tests.properties.api import ROOT, Api
-from tests.properties.inputs import CONFIG, FITTING, configs, names, session_ids, texts
+from tests.properties.inputs import CONFIG, FITTING, configs, names, printed, session_ids, texts
 from tests.properties.rules import for_all
 from tests.properties.runs import Run, supervised
 from training.failures import REMEDIES
@@ -148,8 +148,8 @@ def test_property_04_completed_means_a_model_in_the_registry(
 @for_all(
     config=configs(),
     code=st.sampled_from(sorted(REMEDIES)),
-    message=texts(),
-    traceback=texts(),
+    message=printed(),
+    traceback=printed(),
     epochs=st.integers(0, 3),
     dies=st.booleans(),
 )
