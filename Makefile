@@ -19,7 +19,7 @@ run: .venv/server
 	@exec $(PYTHON) -m servermgmt.procfile
 
 test: .venv/development
-	@$(PYTHON) -m pytest -n 2
+	@$(PYTHON) -m pytest -n 2 --dist worksteal  # the slowest tests lie together, and one process would be left with them
 
 faults: .venv/development
 	@KILLS=$(KILLS) SEED=$(SEED) $(PYTHON) -m tests.processes.campaign
