@@ -42,6 +42,8 @@ class History:
         self.answered: list[str] = []  # ids of requests
         self.undisturbed: tuple[list[Any], str] | None = None  # metrics and hash of the weights
         self.client = self.new_client()
+        # Held from the question to the check: an answer that was overtaken by another one is older than it seems.
+        self.asking = threading.Lock()
         self.is_over = threading.Event()
         self.threads = [
             threading.Thread(target=self.repeat, args=(look, TURN_SECONDS[name]), name=name)
@@ -106,11 +108,12 @@ class History:
     def look_at_sessions(self) -> None:
         """What the server says of its newest sessions, held against what it said before."""
         started = self.started[-NEWEST // 2 :]
-        listed = {entry["session_id"]: entry["status"] for entry in self.ask("/training/sessions", limit=NEWEST)}
+        with self.asking:
+            listed = {entry["session_id"]: entry["status"] for entry in self.ask("/training/sessions", limit=NEWEST)}
+            for session_id, status in listed.items():
+                self.check_status(session_id, status)
         for missing in set(started) - set(listed):
             self.violate(f"I1: {missing} was answered and is not listed")
-        for session_id, status in listed.items():
-            self.check_status(session_id, status)
         running = [session_id for session_id, status in listed.items() if status["state"] == "running"]
         if len(running) > self.most_at_once:
             self.violate(f"I4: {len(running)} sessions are running, {self.most_at_once} may")
@@ -178,7 +181,8 @@ class History:
         deadline = time.monotonic() + seconds
         while open_ones := [session_id for session_id in self.started if session_id not in self.ended]:
             for session_id in open_ones:
-                self.check_status(session_id, self.server.status(session_id))
+                with self.asking:
+                    self.check_status(session_id, self.server.status(session_id))
             if time.monotonic() > deadline:
                 return
             time.sleep(0.5)
@@ -186,10 +190,12 @@ class History:
     def check_everything(self) -> None:
         """What must hold when every session has ended."""
         for session_id in self.started:
-            status = self.ask(f"/training/{session_id}/status")
+            with self.asking:
+                status = self.ask(f"/training/{session_id}/status")
+                if status:
+                    self.check_status(session_id, status)
             if not status:
                 continue
-            self.check_status(session_id, status)
             history = self.ask(f"/training/{session_id}/history")
             self.check_history(session_id, history)
             self.check_transitions(session_id, self.ask(f"/training/{session_id}/transitions"))
