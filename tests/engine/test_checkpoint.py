@@ -16,6 +16,7 @@ from training.engine.checkpoint import (
     CheckpointStore,
     find_newest,
     finish_replacing,
+    remove_newer,
     save_weights,
 )
 
@@ -269,3 +270,17 @@ def test_equal_weights_are_equal_bytes(folder: Path) -> None:
     assert one == two
     assert torch.equal(torch.load(folder / "two.pt", weights_only=True)["weight"], weight)
     assert {path.name for path in folder.iterdir()} == {"one.pt", "two.pt"}
+
+
+def test_a_damaged_one_takes_no_place_of_a_good_one_once_the_training_has_gone_past_it(two_checkpoints: Path) -> None:
+    """Of two that are kept, one would otherwise be the damaged one, and a second damage the end of the session."""
+    flip_a_bit(two_checkpoints / "step-00000020")
+    older, _ = find_newest(two_checkpoints)
+    assert older is not None
+    remove_newer(older)
+    CheckpointStore(two_checkpoints, keep=2).save(state(3.0), epoch=3, step=30)
+    assert sorted(path.name for path in two_checkpoints.iterdir()) == ["step-00000010", "step-00000030"]
+    cut_the_state(two_checkpoints / "step-00000030")
+    newest, _ = find_newest(two_checkpoints)
+    assert newest is not None
+    assert newest.name == "step-00000010"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from training.engine.attempt import train_share
-from training.engine.checkpoint import find_newest, finish_replacing
+from training.engine.checkpoint import find_newest, finish_replacing, remove_newer
 from training.engine.failures import TrainingFailure, as_failure
 from training.engine.journal_log import console_is_gone, send_logs_to
 from training.engine.ranks import Meeting, RankDied, train_in_ranks
@@ -121,7 +121,9 @@ def train(directory: SessionDirectory, journal: JournalWriter, should_stop: Call
     journal.start(os.getpid(), resume_from.name if resume_from else None)
     for problem in damaged:
         logger.warning("checkpoint skipped: %s", problem)
-    if damaged and not resume_from:
+    if damaged and resume_from:
+        remove_newer(resume_from)
+    elif damaged:
         raise TrainingFailure(
             "no_valid_checkpoint",
             "No checkpoint of the session can be read, so it cannot go on: check the disk and start a new session.",

@@ -75,6 +75,17 @@ def find_newest(folder: Path) -> tuple[Checkpoint | None, list[DamagedCheckpoint
     return None, damaged
 
 
+def remove_newer(checkpoint: Checkpoint) -> None:
+    """Delete the damaged ones that are newer than this one, to which a training goes back.
+
+    Left there, they would soon be older than a new one, and count among the few that are kept in place of good ones.
+    """
+    for path in _newest_first(checkpoint.folder.parent):
+        if path == checkpoint.folder:
+            return
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def finish_replacing(folder: Path) -> None:
     """Undo or finish what a trainer did not that was killed while one checkpoint took the place of another."""
     for replaced in folder.glob(f"step-*{REPLACED}"):
