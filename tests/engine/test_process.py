@@ -131,11 +131,12 @@ def test_a_stop_while_it_starts_is_followed_at_once_and_it_goes_on_later(make_se
         trainer = start(stopped, attempt)
         time.sleep(moments.uniform(0, 2.5))
         trainer.send_signal(moments.choice([signal.SIGTERM, signal.SIGINT]))
-        assert trainer.wait(timeout=30) == 0
+        status = trainer.wait(timeout=30)
         end = events(stopped, "end")[-1]
         assert (end["attempt"], end["failure_code"]) == (attempt, None)
         if end["ending"] == "completed":
-            break
+            break  # on a fast machine the signal may find nothing but an interpreter that is being taken down
+        assert status == 0
     else:
         assert start(stopped, attempt=6).wait() == 0
     assert undisturbed.wait() == 0
