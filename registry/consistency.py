@@ -14,7 +14,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from registry.files import abandoned, is_being_made, mark_of, marks, sha256_of
+from registry.files import abandoned, is_locked, mark_of, marks, sha256_of
 from registry.formats import decoded
 from registry.models import Dataset, Model, StoredFile
 
@@ -99,7 +99,7 @@ def misfits(*, with_hashes: bool = False) -> Iterator[str]:
 def is_made(path: Path) -> bool:
     """Whether this is a file of ours that nobody is storing any more."""
     match = STORED_NAME.fullmatch(path.name)
-    return match is not None and not is_being_made(mark_of(path.parent, match["nonce"]))
+    return match is not None and not is_locked(mark_of(path.parent, match["nonce"]))
 
 
 def misfit(row: StoredFile, with_hash: bool) -> str | None:
@@ -118,6 +118,6 @@ def misfit(row: StoredFile, with_hash: bool) -> str | None:
 def temporary_files() -> Iterator[Path]:
     """What is on its way into the registry, and nobody is at it any more."""
     for folder in folders():
-        yield from (path for path in marks(folder, NONCE) if not is_being_made(path))
+        yield from (path for path in marks(folder, NONCE) if not is_locked(path))
     yield from leftover_uploads()
     yield from decoded.leftovers(decoded_folder())

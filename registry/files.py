@@ -97,7 +97,7 @@ class Mark:
 
 def mark_of(folder: Path, nonce: str) -> Path:
     """Where the mark lies of what bears this nonce."""
-    return folder / f".{nonce}{UNFINISHED}"
+    return aside_of(folder / nonce)
 
 
 def abandoned(folder: Path, nonce: str) -> Iterator[str]:
@@ -122,11 +122,11 @@ def marks(folder: Path, nonce: str) -> Iterator[Path]:
             yield path
 
 
-def is_being_made(path: Path) -> bool:
-    """Whether a living process holds this mark or file that is on its way. Nobody holds what does not exist."""
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock of this file. Nobody holds what does not exist."""
     with suppress(FileNotFoundError, IsADirectoryError), path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two who ask do not mistake each other
         except BlockingIOError:
             return True
     return False
@@ -144,6 +144,32 @@ def remove_leaving(place: Path, nonce: str) -> None:
     """Delete a file, then its mark."""
     place.unlink(missing_ok=True)
     mark_of(place.parent, nonce).unlink(missing_ok=True)
+
+
+def aside_of(place: Path) -> Path:
+    """Where something is written that is to be in its place whole, or not at all."""
+    return place.with_name(f".{place.name}{UNFINISHED}")
+
+
+@contextmanager
+def replacing(place: Path) -> Iterator[Path]:
+    """The path to write a file to that takes its place at the end of the block; one that failed is gone."""
+    aside = aside_of(place)
+    try:
+        yield aside
+        aside.replace(place)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    fsync_folder(place.parent)
+
+
+def write_to_disk(path: Path, text: str) -> None:
+    """Write a text file that stays when the power fails, once its name is on the disk, too."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

@@ -67,9 +67,8 @@ def sync_database() -> None:
     """Bring to the disk what has been committed. Other databases than SQLite do so by themselves."""
     if connection.vendor != "sqlite":
         return
-    with suppress(
-        FileNotFoundError
-    ):  # there is no log once the last connection has closed, and then nothing is left in it
+    # There is no log once the last connection has closed, and then nothing is left in it.
+    with suppress(FileNotFoundError):
         log = os.open(f"{connection.settings_dict['NAME']}-wal", os.O_RDONLY)
         try:
             os.fsync(log)

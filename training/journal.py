@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from registry.files import UNFINISHED
+from registry.files import UNFINISHED, is_locked
 
 # How much of the journal one read takes at most; a longer backlog is read in several turns.
 READ_BYTES = 1 << 20
@@ -147,19 +147,7 @@ class Lock:
     @staticmethod
     def is_held(path: Path) -> bool:
         """Whether a living process holds the lock. Nobody holds what does not exist. Leaves the content alone."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(
-                descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB
-            )  # shared, so that two who ask do not mistake each other
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_locked(path)
 
     def write_pid(self, pid: int) -> None:
         """Say who holds the lock: one decimal line."""
@@ -375,23 +363,14 @@ def _parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def last_event(path: Path) -> dict[str, Any] | None:
-    """The newest whole event of a journal, or None when it has none."""
-    events = _events_at_end(path)
-    return events[-1] if events else None
-
-
 def last_end(path: Path, attempt: int) -> dict[str, Any] | None:
     """The end that an attempt wrote, or None. Code that runs while the process ends may have logged behind it."""
-    ends = [event for event in _events_at_end(path) if event["event"] == "end" and event.get("attempt") == attempt]
-    return ends[-1] if ends else None
-
-
-def _events_at_end(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             data = file.read()
     except FileNotFoundError:
-        return []
-    return list(_parse_lines(data[: data.rfind(b"\n") + 1]))
+        return None
+    events = _parse_lines(data[: data.rfind(b"\n") + 1])
+    ends = [event for event in events if event["event"] == "end" and event.get("attempt") == attempt]
+    return ends[-1] if ends else None

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any
 
-from training.fields import check_object, option
+from training.bodies import Body
+from training.fields import Problems, option
 from training.models import TrainingSession
-from training.spec import InvalidConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class Move(Body):
     """Where a queued session is to stand: one of the two, or both."""
 
     priority: int | None = option(
@@ -23,16 +23,9 @@ class Move:
     )
 
     @classmethod
-    def read(cls, data: object) -> Self:
-        """What a client sent. Raises InvalidConfig, which names every member that is wrong."""
-        if not isinstance(data, Mapping):
-            raise InvalidConfig({"non_field_errors": ["the body must be a JSON object"]})
-        values, problems = check_object(cls, data)
-        if not problems and set(values.values()) == {None}:
-            problems = {"non_field_errors": ["send a priority, a position or both"]}
-        if problems:
-            raise InvalidConfig(problems)
-        return cls(**values)
+    def further_problems(cls, values: Mapping[str, Any], problems: Problems) -> Problems:
+        says_nothing = not problems and set(values.values()) == {None}
+        return {"non_field_errors": ["send a priority, a position or both"]} if says_nothing else {}
 
 
 def move(session: TrainingSession, wanted: Move, by: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
-from registry.files import Mark, abandoned, is_being_made, mark_of, marks
+from registry.files import Mark, abandoned, is_locked, mark_of, marks
 from training.journal import Lock, SessionDirectory
 from training.models import TrainingSession
 from training.state import ENDED
@@ -80,13 +80,13 @@ def remove_leftovers() -> int:
 
 def unfinished_directories() -> Iterator[Path]:
     """The marks of session directories whose making was cut off."""
-    yield from (path for path in marks(Path(settings.SESSIONS_DIR), SESSION_ID) if not is_being_made(path))
+    yield from (path for path in marks(Path(settings.SESSIONS_DIR), SESSION_ID) if not is_locked(path))
 
 
 def directories_of_nobody() -> Iterator[Path]:
     """Session directories that no row names. They may be those of a database that this one has taken the place of."""
     ours = (path for path in sorted(Path(settings.SESSIONS_DIR).iterdir()) if re.fullmatch(SESSION_ID, path.name))
     # The row of what was being made is there before its mark goes, so the marks are asked first.
-    made = [path for path in ours if not is_being_made(mark_of(path.parent, path.name))]
+    made = [path for path in ours if not is_locked(mark_of(path.parent, path.name))]
     named = set(TrainingSession.objects.values_list("session_id", flat=True))
     yield from (path for path in made if path.name not in named)

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from django.db import connection, transaction
 
 from registry.files import fsync_folder
 from registry.models import Dataset
+from training.bodies import Body
 from training.engine.checkpoint import MANIFEST, STATE, Checkpoint, find_newest
-from training.fields import check_object, option
+from training.fields import option
 from training.ingest import ingest
 from training.initial_weights import link_or_copy
 from training.models import TrainingSession
@@ -62,8 +63,10 @@ class NoCheckpoint(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restart:
+class Restart(Body):
     """How a session is to be restarted."""
+
+    SHAPE = "a JSON object, or empty"
 
     from_checkpoint: str | None = option(
         None,
@@ -76,16 +79,6 @@ class Restart:
         length=100,
         help=f"Fields of the configuration that are to differ. From a checkpoint on: {', '.join(CHANGEABLE)}.",
     )
-
-    @classmethod
-    def read(cls, data: object) -> Self:
-        """What a client sent. Raises InvalidConfig, which names every member that is wrong."""
-        if not isinstance(data, Mapping):
-            raise InvalidConfig({"non_field_errors": ["the body must be a JSON object, or empty"]})
-        values, problems = check_object(cls, data)
-        if problems:
-            raise InvalidConfig(problems)
-        return cls(**values)
 
 
 def restart(session: TrainingSession, wanted: Restart, by: str) -> TrainingSession:

@@ -6,13 +6,12 @@ read and refused anywhere. The HTTP schema, the command line and docs/configurat
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from registry.files import UNFINISHED, fsync_folder
+from registry.files import replacing, write_to_disk
 from training.fields import Problems, Within, check_object, option
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adamw")
@@ -262,17 +261,8 @@ class SessionSpec:
 
     def write(self, path: Path) -> None:
         """Write the spec whole or not at all."""
-        aside = path.with_name(f".{path.name}{UNFINISHED}")
-        try:
-            with aside.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(self.as_dict(), indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
+        with replacing(path) as aside:
+            write_to_disk(aside, json.dumps(self.as_dict(), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any
 
-from training.fields import check_object, option
+from training.bodies import Body
+from training.fields import Problems, option
 from training.models import TrainingSession
-from training.spec import InvalidConfig
 from training.state import Action, State, Wish
 
 ASK: dict[Action, Callable[[TrainingSession, str], None]] = {
@@ -43,20 +43,12 @@ def outlook(session: TrainingSession) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bulk:
+class Bulk(Body):
     """The same asked of many sessions."""
 
     action: str = option(choices=tuple(map(str, ASK)), help="What is asked of each.")
     session_ids: tuple[str, ...] = option(length=1000, help="1 to 1000 ids. Each is answered once, in this order.")
 
     @classmethod
-    def read(cls, data: object) -> Self:
-        """What a client sent. Raises InvalidConfig, which names every member that is wrong."""
-        if not isinstance(data, Mapping):
-            raise InvalidConfig({"non_field_errors": ["the body must be a JSON object"]})
-        values, problems = check_object(cls, data)
-        if values.get("session_ids") == ():
-            problems["session_ids"] = ["session_ids must name a session"]
-        if problems:
-            raise InvalidConfig(problems)
-        return cls(**values)
+    def further_problems(cls, values: Mapping[str, Any], problems: Problems) -> Problems:
+        return {"session_ids": ["session_ids must name a session"]} if values.get("session_ids") == () else {}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from registry.files import UNFINISHED, aside_of, write_to_disk
 from registry.formats.contents import Array, Contents, Description, describe
 from registry.formats.reading import read
 
@@ -77,14 +78,14 @@ def forget(folder: Path, sha256: str) -> None:
 
 def leftovers(folder: Path) -> Iterator[Path]:
     """What was left half decoded by processes that are dead. Each is the caller's until he asks for the next."""
-    for aside in sorted(folder.glob("*/.*.part")):
+    for aside in sorted(folder.glob(f"*/.*{UNFINISHED}")):
         with suppress(BlockingIOError, FileNotFoundError), _locked(aside.parent, wait=False):
             yield aside
 
 
 def _keep(contents: Contents, place: Path) -> None:
     """Write the arrays aside, then put them in their place whole."""
-    aside = place.with_name(f".{place.name}.part")
+    aside = aside_of(place)
     shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed: who is here holds the lock
     aside.mkdir()
     try:
@@ -96,10 +97,7 @@ def _keep(contents: Contents, place: Path) -> None:
             "class_names": contents.class_names,
             "train_count": _train_count(contents),
         }
-        with (aside / ABOUT).open("w", encoding="utf-8") as file:
-            json.dump(about, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_to_disk(aside / ABOUT, json.dumps(about))
         shutil.rmtree(place, ignore_errors=True)  # of another version, or damaged
         aside.rename(place)
     finally:

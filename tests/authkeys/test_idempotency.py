@@ -255,19 +255,21 @@ def send_at_once(key: str, count: int, differing: bool = False) -> list[Any]:
         return list(pool.map(send_one, range(count)))
 
 
+def send_slowly(key: str) -> Any:
+    """What a thread of its own sends to the slow view, under the key "one"."""
+    try:
+        return send(APIClient(HTTP_X_API_KEY=key), "one", path="/slow")
+    finally:
+        connection.close()
+
+
 @in_threads
 def test_while_a_slow_one_is_carried_out_others_of_its_key_are_told_to_wait(key: str) -> None:
     SlowView.may_go_on.clear()
 
-    def send_slowly() -> Any:
-        try:
-            return send(APIClient(HTTP_X_API_KEY=key), "one", path="/slow")
-        finally:
-            connection.close()
-
     client = APIClient(HTTP_X_API_KEY=key)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(send_slowly)
+        slow = pool.submit(send_slowly, key)
         try:
             assert SlowView.arrived.acquire(timeout=60)
             for body in ({}, {"other": True}):
@@ -287,14 +289,8 @@ def test_while_a_slow_one_is_carried_out_others_of_its_key_are_told_to_wait(key:
 def test_a_slow_one_whose_key_was_taken_meanwhile_changes_nothing(key: str) -> None:
     SlowView.may_go_on.clear()
 
-    def send_slowly() -> Any:
-        try:
-            return send(APIClient(HTTP_X_API_KEY=key), "one", path="/slow")
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(send_slowly)
+        slow = pool.submit(send_slowly, key)
         try:
             assert SlowView.arrived.acquire(timeout=60)
             quick = send(APIClient(HTTP_X_API_KEY=key), "one")

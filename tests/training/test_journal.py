@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.journal import AlreadyLocked, JournalWriter, Lock, SessionDirectory, last_event, read_events
+from training.journal import AlreadyLocked, JournalWriter, Lock, SessionDirectory, last_end, read_events
 
 messages = st.lists(st.text(), max_size=8)
 
@@ -72,7 +72,7 @@ def test_a_line_torn_by_a_full_disk_costs_that_line_alone(tmp_path: Path, monkey
     writer.close()
     assert path.read_bytes().count(b"\n") == 3
     assert [event["event"] for event in read_events(path, 0).events] == ["log", "end"]
-    assert last_event(path) == read_events(path, 0).events[-1]
+    assert last_end(path, 1) == read_events(path, 0).events[-1]
 
 
 def test_what_a_killed_process_left_unfinished_is_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ def test_a_line_is_not_read_before_it_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", [b"\xff\xfe", b"[1]", b"nonsense", b'{"no": "event"}', b'{"event": 3}', b""])
 def test_a_line_that_is_no_event_is_passed_over(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_bytes(line + b'\n{"event": "end"}\n')
-    assert read_events(path, 0).events == [{"event": "end"}]
-    assert last_event(path) == {"event": "end"}
+    path.write_bytes(line + b'\n{"event": "end", "attempt": 1}\n')
+    assert read_events(path, 0).events == [{"event": "end", "attempt": 1}]
+    assert last_end(path, 1) == {"event": "end", "attempt": 1}
 
 
 def test_a_journal_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
     assert read_events(tmp_path / "none", 0).events == []
-    assert last_event(tmp_path / "none") is None
+    assert last_end(tmp_path / "none", 1) is None
 
 
 def test_a_lock_has_one_holder(tmp_path: Path) -> None:

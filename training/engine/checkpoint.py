@@ -17,7 +17,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Self
 
-from registry.files import UNFINISHED, fsync_folder, sha256_of
+from registry.files import UNFINISHED, aside_of, fsync_folder, replacing, sha256_of, write_to_disk
 from training.engine.failures import disk_failure
 
 STATE = "state.pt"
@@ -110,7 +110,7 @@ class CheckpointStore:
         Raises TrainingFailure (disk_full, disk_error); then the newest checkpoint is this one or the one before.
         """
         folder = self._folder / f"step-{step:08d}"
-        aside = _aside(folder)
+        aside = aside_of(folder)
         with _disk_failures():
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
@@ -154,17 +154,9 @@ def save_weights(state: dict[str, Any], path: Path) -> str:
 
     Raises TrainingFailure (disk_full, disk_error).
     """
-    aside = _aside(path)
-    with _disk_failures():
-        try:
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            sha256 = _write_state(aside, tensors, torch_sums=True)
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
-    return sha256
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with _disk_failures(), replacing(path) as aside:
+        return _write_state(aside, tensors, torch_sums=True)
 
 
 class HashedFile:
@@ -198,10 +190,6 @@ def _disk_failures() -> Iterator[None]:
         yield
     except OSError as error:
         raise disk_failure(error) from error
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}{UNFINISHED}")
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -239,10 +227,7 @@ def _write_state(path: Path, state: dict[str, Any], torch_sums: bool) -> str:
 def _write_manifest(path: Path, checkpoint: Checkpoint) -> None:
     manifest = asdict(checkpoint)
     del manifest["folder"]
-    with path.open("w", encoding="utf-8") as file:
-        json.dump({**manifest, "seal": _seal(manifest)}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    write_to_disk(path, json.dumps({**manifest, "seal": _seal(manifest)}))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
