@@ -14,7 +14,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
@@ -65,6 +65,12 @@ DOMAIN: dict[type[Exception], tuple[int, str]] = {
     CatalogueUnavailable: (503, "CATALOGUE_UNAVAILABLE"),
 }
 
+DATABASE_UNAVAILABLE = (
+    503,
+    "DATABASE_UNAVAILABLE",
+    "The database cannot be used now: it is busy, or its disk is full or failing. Try again later.",
+)
+
 # What Django raises. Its messages are written for its developers. The more special come first.
 FRAMEWORK: dict[type[Exception], tuple[int, str, str]] = {
     RequestDataTooBig: (413, "TOO_LARGE", "The body of the request is too large."),
@@ -75,11 +81,8 @@ FRAMEWORK: dict[type[Exception], tuple[int, str, str]] = {
     UnreadablePostError: (400, "INVALID_REQUEST", "The body of the request ended early; send it again."),
     Http404: (404, "NOT_FOUND", "There is no such thing here; /docs lists what there is."),
     PermissionDenied: (403, "FORBIDDEN", "This is not allowed."),
-    OperationalError: (
-        503,
-        "DATABASE_UNAVAILABLE",
-        "The database cannot be used now: it is busy, or its disk is full or failing. Try again later.",
-    ),
+    OperationalError: DATABASE_UNAVAILABLE,
+    InterfaceError: DATABASE_UNAVAILABLE,  # a connection that broke
 }
 
 # What the system says of a disk, by the numbers of its errors. Connections have others.

@@ -8,8 +8,8 @@ from typing import TypeVar
 import environ
 from django.urls import reverse_lazy
 
+from servermgmt.database import database
 from servermgmt.secret import read_or_create_secret_key
-from servermgmt.sqlite import WritableConnection
 from servermgmt.version import VERSION
 from training.spec import Limits
 
@@ -125,22 +125,7 @@ AUTH_PASSWORD_VALIDATORS = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Database ---------------------------------------------------------------------------------------------------
-# SQLite opened for a server: in the default deferred mode four writers in five fail with "database is locked".
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATABASE_PATH,
-        "CONN_MAX_AGE": None,
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            "factory": WritableConnection,
-        },
-        # A file and not memory: tests open it from threads and processes.
-        "TEST": {"NAME": str(DATA_DIR / "test.db")},
-    }
-}
+DATABASES = {"default": database(env.str("DATABASE_URL", default=""), DATABASE_PATH)}
 
 # --- Time and language ------------------------------------------------------------------------------------------
 USE_TZ = True

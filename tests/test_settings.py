@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from servermgmt.database import database
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,3 +61,40 @@ def test_the_secret_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> 
     assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
     load_settings(tmp_path)
     assert (tmp_path / "secret_key").read_text() == key
+
+
+@pytest.mark.parametrize("url", [
+    "mysql://somebody:hunter2@host/rows",
+    "sqlite:///rows.db",
+    "postgres://somebody:hunter2@host",
+    "postgres://somebody:hunter2@host:port/rows",
+    "postgresql+psycopg://somebody:hunter2@host/rows",
+    "hunter2",
+])  # fmt: skip
+def test_other_databases_are_refused_without_showing_the_password(tmp_path: Path, url: str) -> None:
+    result = load_settings(tmp_path, DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr.startswith("DATABASE_URL must be written like postgres://")
+    assert result.stderr.count("\n") == 1
+    assert "hunter2" not in result.stderr
+
+
+def test_postgresql_is_taken_with_what_its_url_says(tmp_path: Path) -> None:
+    settings = database("postgres://me:p%40ss@db.example.org:5433/rows?sslmode=verify-full", tmp_path / "rows.db")
+    assert settings["ENGINE"] == "servermgmt.postgres"
+    named = {name: settings[name] for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT", "CONN_MAX_AGE")}
+    assert named == {
+        "NAME": "rows",
+        "USER": "me",
+        "PASSWORD": "p@ss",
+        "HOST": "db.example.org",
+        "PORT": 5433,
+        "CONN_MAX_AGE": None,
+    }
+    assert settings["OPTIONS"]["sslmode"] == "verify-full"
+    assert "lock_timeout=20s" in settings["OPTIONS"]["options"]
+
+
+def test_without_a_url_it_is_sqlite_at_its_path(tmp_path: Path) -> None:
+    settings = database("", tmp_path / "rows.db")
+    assert (settings["ENGINE"], settings["NAME"]) == ("django.db.backends.sqlite3", tmp_path / "rows.db")
