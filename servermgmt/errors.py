@@ -5,6 +5,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import (
@@ -46,6 +47,9 @@ CODES = {
     429: "THROTTLED",
 }
 
+MOST_FIELDS = 20  # that an answer names, and that many problems of each
+LONGEST_TEXT = 500
+LONGEST_MESSAGE = MOST_FIELDS * (LONGEST_TEXT + 10)
 UNNAMED = "non_field_errors"  # under which REST framework puts what is wrong with no field in particular
 
 # What the apps raise. Their messages are written for the client.
@@ -111,7 +115,7 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        message = printable(self.message)
+        message = printable(self.message, LONGEST_MESSAGE)
         return {"error": {"code": self.code, "message": message, "details": self.details}, "detail": message}
 
 
@@ -132,8 +136,9 @@ def describe(error: Exception, request_id: str) -> Problem:
     """What a client is told of an error: of ours nothing but the id under which the log has it."""
     for kind, (status, code) in DOMAIN.items():
         if isinstance(error, kind):
-            details = getattr(error, "details", None) or fields(getattr(error, "errors", {}))
-            return Problem(status, code, str(error), details, headers(error))
+            errors = getattr(error, "errors", {})
+            message = summary(errors, with_names=False) if errors else str(error)
+            return Problem(status, code, message, getattr(error, "details", None) or fields(errors), headers(error))
     for kind, (status, code, message) in FRAMEWORK.items():
         if isinstance(error, kind):
             return Problem(status, code, message)
@@ -142,10 +147,10 @@ def describe(error: Exception, request_id: str) -> Problem:
             if error.errno in numbers:
                 return Problem(status, code, message)
     if isinstance(error, exceptions.ValidationError):
-        details = fields(error.detail)
-        named = ((f"{name}: " if name != UNNAMED else "", texts) for name, texts in details.items())
-        message = "; ".join(name + text for name, texts in named for text in texts)
-        return Problem(400, CODES[400], message, details)
+        return Problem(400, CODES[400], summary(error.detail, with_names=True), fields(error.detail))
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        message = f"{error.detail} JSON is sent in UTF-8 and no body is coded; /docs has what this path takes."
+        return Problem(415, CODES[415], message)
     if isinstance(error, exceptions.NotAuthenticated):
         message = "Send an API key with the request, as Authorization: Bearer KEY or as X-API-Key: KEY."
         return Problem(401, CODES[401], message, headers=headers(error))
@@ -160,11 +165,18 @@ def internal_error(request_id: str) -> Problem:
 
 
 def fields(detail: Any) -> dict[str, list[str]]:
-    """Each wrong field with what is wrong with it, however deep REST framework nests that."""
+    """Each wrong field with what is wrong with it, however deep REST framework nests that; the first MOST_FIELDS."""
     found: dict[str, list[str]] = {}
-    for name, message in _leaves(detail, None):
-        found.setdefault(UNNAMED if name is None else name, []).append(printable(message))
+    for name, message in islice(_leaves(detail, None), MOST_FIELDS):
+        found.setdefault(UNNAMED if name is None else printable(name), []).append(printable(message))
     return found
+
+
+def summary(detail: Any, with_names: bool) -> str:
+    """What is wrong with each field in one sentence, which says how many there are beside those that it names."""
+    texts = [text if name is None or not with_names else f"{name}: {text}" for name, text in _leaves(detail, None)]
+    beyond = f"; and {len(texts) - MOST_FIELDS} more" if len(texts) > MOST_FIELDS else ""
+    return "; ".join(shortened(text) for text in texts[:MOST_FIELDS]) + beyond
 
 
 def _leaves(detail: Any, path: str | None) -> Iterator[tuple[str | None, str]]:
@@ -184,9 +196,17 @@ def headers(error: Exception) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = LONGEST_TEXT) -> str:
     """The text without control characters: what a client sent must not reach somebody's terminal through us."""
-    return "".join("�" if unicodedata.category(character).startswith("C") else character for character in text)
+    categories = ("C", "Zl", "Zp")
+    return "".join(
+        "�" if unicodedata.category(each).startswith(categories) else each for each in shortened(text, longest)
+    )
+
+
+def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text, or its beginning and its end: the one says which field it is about, the other what is wrong with it."""
+    return text if len(text) <= longest else f"{text[: longest * 3 // 5]} … {text[-longest // 5 :]}"
 
 
 # --- What Django answers by itself, outside of REST framework's views ---

@@ -1,6 +1,7 @@
 """What every request passes through."""
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,19 @@ class TrailingSlashMiddleware:
         if path != "/" and path.endswith("/") and not path.startswith(("/admin/", settings.STATIC_URL)):
             request.path_info = path[:-1]
             request.path = request.path[:-1]
+        return self.get_response(request)
+
+
+class SessionCookieMiddleware:
+    """Takes a session cookie that cannot be one for none: what a client writes into it must not reach the database."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+        if key is not None and not re.fullmatch("[a-z0-9]{1,40}", key):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
         return self.get_response(request)
 
 

@@ -2,17 +2,23 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.http import UnreadablePostError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 
 DEEPEST = 32
 LONGEST_INTEGER_DIGITS = 100
+MOST_ITEMS = 10_000  # of an array
+MOST_MEMBERS = 100_000  # of an object; so many classes may have a weight each
+# Half a surrogate pair is no text in any encoding, and PostgreSQL takes no NUL.
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class InvalidJSON(ParseError):
@@ -22,8 +28,9 @@ class InvalidJSON(ParseError):
 class StrictJSONParser(BaseParser):
     """JSON as RFC 8259 has it, in UTF-8, and without what readers disagree on.
 
-    Refuses duplicate names, NaN and Infinity, numbers beyond what a float holds, lone surrogates, and nesting
-    deeper than 32. Raises InvalidJSON, or RequestDataTooBig beyond DATA_UPLOAD_MAX_MEMORY_SIZE.
+    Refuses duplicate names, NaN and Infinity, numbers beyond what a float holds, lone surrogates, NUL characters, and
+    what is nested deeper than 32 or longer than MOST_ITEMS or MOST_MEMBERS. Raises InvalidJSON, RequestDataTooBig
+    beyond DATA_UPLOAD_MAX_MEMORY_SIZE, or UnreadablePostError for less than its length says.
     """
 
     media_type = "application/json"
@@ -36,6 +43,8 @@ class StrictJSONParser(BaseParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise RequestDataTooBig
+        if len(body) < _said_length(parser_context):
+            raise UnreadablePostError("the body is shorter than its Content-Length")
         if not body:
             return {}  # as REST framework does where the length says so; a chunked body has none
         try:
@@ -54,6 +63,12 @@ class StrictJSONParser(BaseParser):
         except ValueError as error:
             raise InvalidJSON(f"The body is not valid JSON: {error}.") from None
         return value
+
+
+def _said_length(context: Mapping[str, Any] | None) -> int:
+    """How long the body is to be; 0 for one in chunks, which say themselves where it ends."""
+    meta = (context or {})["request"].META
+    return 0 if "HTTP_TRANSFER_ENCODING" in meta else int(meta.get("CONTENT_LENGTH") or 0)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -83,11 +98,13 @@ def _int(text: str) -> int:
 def _check(value: Any, depth: int) -> None:
     """Refuse what the grammar allows but no reader of ours should meet."""
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("a string holds half a surrogate pair")
+        if NO_TEXT.search(value):
+            raise ValueError("a string holds a NUL character or half a surrogate pair")
     elif isinstance(value, dict | list):
         if depth > DEEPEST:
             raise RecursionError
+        if len(value) > (MOST_MEMBERS if isinstance(value, dict) else MOST_ITEMS):
+            raise ValueError(f"an array holds more than {MOST_ITEMS} items, or an object more than {MOST_MEMBERS}")
         for inner in value:
             _check(inner, depth + 1)
         if isinstance(value, dict):

@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "servermgmt.middleware.TrailingSlashMiddleware",
     "servermgmt.middleware.DurabilityMiddleware",
+    "servermgmt.middleware.SessionCookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -146,6 +147,7 @@ FILE_UPLOAD_TEMP_DIR = UPLOADS_DIR
 MAX_UPLOAD_BYTES = number("MAX_UPLOAD_BYTES", 8 << 30, int, lowest=1)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 4
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000  # the admin ticks as many rows at once
 
 # --- The API ----------------------------------------------------------------------------------------------------
 IDEMPOTENCY_HOURS = number("IDEMPOTENCY_HOURS", 24, int, lowest=1)
@@ -154,7 +156,10 @@ REST_FRAMEWORK = {
         "authkeys.authentication.KeyAuthentication",
         "authkeys.authentication.StaffSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "servermgmt.addresses.ClearAddress",
+    ],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "servermgmt.negotiation.StaffSeeHtmlNegotiation",
     "DEFAULT_RENDERER_CLASSES": [
         "servermgmt.renderers.JSONRenderer",
@@ -246,7 +251,13 @@ Q_CLUSTER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "servermgmt.logs.LineFormatter",
+            "fmt": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {

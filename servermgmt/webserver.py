@@ -1,26 +1,99 @@
-"""The web server's answers to what is no HTTP at all, in the one shape that errors have."""
+"""The web server: no client holds a thread for nothing, and what is no HTTP is answered in the shape of all errors."""
 
 import contextlib
 import json
+import logging
 import socket
+import time
 import uuid
 from http import HTTPStatus
 from typing import Any
 
 from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.http import errors  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from servermgmt.logs import LineFormatter
+
+HEAD_SECONDS = 10  # from its first byte to its empty line
+IDLE_SECONDS = 20  # without a byte of a body, or of an answer taken
+SLOWEST_BYTES_A_SECOND = 1000  # of a body, behind the first IDLE_SECONDS
+
+
+class HeadTooSlow(errors.ParseException):  # type: ignore[misc]
+    """The head of a request did not come to its end in time."""
+
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
-    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    HeadTooSlow: HTTPStatus.REQUEST_TIMEOUT,
 }
 
 
+class ImpatientSocket(socket.socket):
+    """A client's socket that waits for the head of a request, and then for its body, only so long.
+
+    A body that stops, or that trickles, raises TimeoutError, which the application takes for a body that ended early.
+    """
+
+    head_ends: float | None = None
+    body_began = 0.0
+    received = 0
+
+    @classmethod
+    def take_over(cls, other: socket.socket) -> "ImpatientSocket":
+        return cls(other.family, other.type, other.proto, fileno=other.detach())
+
+    def expect_head(self) -> None:
+        self.head_ends = time.monotonic() + HEAD_SECONDS
+
+    def expect_body(self) -> None:
+        self.head_ends = None
+        self.body_began = time.monotonic()
+        self.received = 0
+        self.settimeout(IDLE_SECONDS)  # for the answer, too
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """As a socket does, but not beyond what is left of the time; a caller's own timeout counts if it is shorter."""
+        own = self.gettimeout()
+        self.settimeout(min(self._patience(), IDLE_SECONDS if own is None else own))
+        try:
+            data = super().recv(size, flags)
+        except TimeoutError:
+            if self.head_ends is not None:
+                raise HeadTooSlow from None
+            raise
+        finally:
+            self.settimeout(own)
+        self.received += len(data)
+        return data
+
+    def _patience(self) -> float:
+        ends = self.head_ends
+        if ends is None:
+            ends = self.body_began + IDLE_SECONDS + self.received / SLOWEST_BYTES_A_SECOND
+        return max(0.001, ends - time.monotonic())
+
+
 class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
-    """Gunicorn's threads, but its own error pages, which are HTML, are JSON."""
+    """Gunicorn's threads, but impatient, and its own error pages, which are HTML, are JSON."""
+
+    def handle(self, conn: Any) -> Any:
+        if not isinstance(conn.sock, ImpatientSocket):
+            conn.sock = ImpatientSocket.take_over(conn.sock)
+        conn.sock.expect_head()
+        result = super().handle(conn)
+        if not result:
+            # Here and not where gunicorn does it: in its main thread, everybody would wait for this client to close.
+            util.close_graceful(conn.sock)
+        return result
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        conn.sock.expect_body()
+        return super().handle_request(req, conn)
 
     def handle_error(self, request: Any, client: socket.socket, address: Any, error: Exception) -> None:
         from servermgmt.errors import CODES, Problem, internal_error  # Django is set up in the worker, not before
@@ -37,3 +110,10 @@ class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
         with contextlib.suppress(OSError):  # the client may be gone
             util.write(client, f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+
+
+class LineLogger(Logger):  # type: ignore[misc]
+    """Gunicorn's log, in lines that nobody can forge."""
+
+    def _set_handler(self, log: logging.Logger, output: str | None, fmt: logging.Formatter, stream: Any = None) -> None:
+        super()._set_handler(log, output, LineFormatter(fmt._fmt, fmt.datefmt), stream)

@@ -6,7 +6,8 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from servermgmt.chunked import ChunkedBodies
+from servermgmt.content_type import ReadableBodies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "servermgmt.settings")
 
-application = ChunkedBodies(get_wsgi_application(), settings.MAX_UPLOAD_BYTES)
+application = ReadableBodies(ChunkedBodies(get_wsgi_application(), settings.MAX_UPLOAD_BYTES))

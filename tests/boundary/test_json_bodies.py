@@ -49,6 +49,11 @@ def post(client: APIClient, body: bytes, content_type: str = "application/json")
         (b'{"a":' * 100_000, "nested"),
         (b'"a\nb"', "control character"),
         (b'"\\x41"', "escape"),
+        (b'"a\\u0000b"', "NUL"),
+        (b'{"a\\u0000b": 1}', "NUL"),
+        (b"[" + b"0," * 10_000 + b"0]", "10000 items"),
+        (b'{"a": [[' + b"0," * 10_000 + b"0]]}", "10000 items"),
+        (json.dumps(dict.fromkeys(map(str, range(100_001)), 0), separators=(",", ":")).encode(), "100000"),
     ],
 )
 def test_what_is_no_clear_json_is_refused(client: APIClient, body: bytes, hint: str) -> None:
@@ -120,9 +125,10 @@ def test_a_stranger_is_refused_before_his_body_is_read(stranger: APIClient) -> N
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**99), 10**99) | finite | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers(-(10**99), 10**99) | finite | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
     max_leaves=20,
 )
 
