@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -41,7 +41,7 @@ def read_moment(text: str) -> datetime:
         moment = parse_datetime(text)
         if moment is None:
             raise ValueError
-        return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        return (moment if timezone.is_aware(moment) else timezone.make_aware(moment)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be a time such as 2026-01-31T12:00:00Z") from None
 

@@ -24,7 +24,9 @@ LONGEST_NAME = 160
 class AuditUnavailable(Exception):
     """The attempt could not be recorded, and what is not recorded is not done."""
 
-    def __init__(self, message: str = "The attempt could not be recorded, so nothing was done; try again later.") -> None:
+    def __init__(
+        self, message: str = "The attempt could not be recorded, so nothing was done; try again later."
+    ) -> None:
         super().__init__(message)
 
 

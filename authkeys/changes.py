@@ -79,7 +79,8 @@ class ChangingView(APIView):
             return answer
         kept = Response(answer.data | dict.fromkeys(self.shown_once), answer.status_code, headers=dict(answer.items()))
         self.finalize_response(self.request, kept, *self.args, **self.kwargs)
-        return kept.render()
+        kept.render()
+        return kept
 
 
 class RecordedTransaction(transaction.Atomic):
@@ -111,5 +112,5 @@ def read_body(request: HttpRequest) -> None:
     body = request.read(limit + 1)
     if len(body) > limit:
         raise RequestDataTooBig
-    request._body = body  # type: ignore[attr-defined]
-    request._stream = BytesIO(body)  # type: ignore[attr-defined]
+    request._body = body
+    request._stream = BytesIO(body)

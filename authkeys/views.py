@@ -40,6 +40,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
     scope = "keys:manage"
     queryset = APIKey.objects.kept()
     serializer_class = KeySerializer
+    lookup_url_kwarg = "key_id"
     lookup_value_regex = "[0-9]{1,19}"
     shown_once = ("key",)
 
@@ -48,7 +49,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
         return forms.get(self.action, KeySerializer)
 
     def get_object(self) -> APIKey:
-        if int(self.kwargs["pk"]) > LARGEST_ID:
+        if int(self.kwargs["key_id"]) > LARGEST_ID:
             raise NotFound("There is no such key.")
         return super().get_object()
 
@@ -58,7 +59,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
         return self.get_paginated_response(KeySerializer(self.paginate_queryset(self.get_queryset()), many=True).data)
 
     @extend_schema(operation_id="get_key", responses=KeySerializer)
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: Request, key_id: str) -> Response:
         """One key."""
         return Response(KeySerializer(self.get_object()).data)
 
@@ -72,7 +73,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
 
     @extend_schema(operation_id="rotate_key", request=RotationSerializer, responses=MadeKeySerializer)
     @action(detail=True, methods=["post"])
-    def rotate(self, request: Request, pk: str) -> Response:
+    def rotate(self, request: Request, key_id: str) -> Response:
         """Make a key in place of this one, which goes on working for a while. The new one is shown this once."""
         asked = RotationSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -81,7 +82,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
         return self.answer_made(*key.rotate(asked.overlap()))
 
     @extend_schema(operation_id="revoke_key", responses=RevokedSerializer)
-    def destroy(self, request: Request, pk: str) -> Response:
+    def destroy(self, request: Request, key_id: str) -> Response:
         """Revoke a key: it opens nothing any more, and is not listed; the audit log still names it."""
         key = self.get_object()
         self.require_own(key.scopes)
@@ -95,8 +96,8 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
         nothing = {"id": None, "owner": "", "prefix": "", "expires_at": None, "last_used_at": None}
         key = request.auth
         known = KeySerializer(key).data if isinstance(key, APIKey) else {"name": actor(request).removeprefix("key:")}
-        asker = nothing | dict(known) | {"scopes": held_scopes(request)}
-        return Response({name: asker[name] for name in SelfSerializer().fields})
+        asker: dict[str, Any] = nothing | dict(known) | {"scopes": held_scopes(request)}
+        return Response({str(name): asker[str(name)] for name in SelfSerializer().fields})
 
     def require_own(self, wanted: Iterable[str]) -> None:
         """Raises BeyondOwnScopes for a key that may do what the one who asks may not."""

@@ -22,7 +22,12 @@ class UsageQuerySet(models.QuerySet["Usage"]):
     def spend(self, subject: str, rate: Rate) -> Allowance:
         """Take one request out of what this subject may send, if there is one left."""
         now = time.time()
-        values = {"subject": subject, "now": now, "each": rate.each_seconds, "period": rate.period_seconds}
+        values: dict[str, str | float] = {
+            "subject": subject,
+            "now": now,
+            "each": rate.each_seconds,
+            "period": rate.period_seconds,
+        }
         with connection.cursor() as cursor:
             cursor.execute(SPEND, values)
             row = cursor.fetchone()

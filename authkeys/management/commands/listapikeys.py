@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from datetime import datetime
-from typing import Any
+from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand
 from rich.console import Console
@@ -28,4 +28,4 @@ class Command(BaseCommand):
             # Text of somebody's, in which rich would else look for styles.
             texts = [text.replace("[", "\\[") for text in (key.name, key.owner)]
             table.add_row(key.prefix, *texts, " ".join(key.scopes), state, day(key.expires_at), day(key.last_used_at))
-        Console(file=self.stdout, width=None).print(table)
+        Console(file=cast(IO[str], self.stdout)).print(table)
