@@ -276,13 +276,14 @@ def test_what_cannot_be_recorded_is_tried_once(client: APIClient, monkeypatch: p
         raise OperationalError("locked")
 
     monkeypatch.setattr(chain, "append", fail)
-    for ask in (
-        lambda: client.get(CLOSED),
-        lambda: client.get("/api/v1/models"),
-        lambda: client.post("/api/v1/training/queue/pause"),
-        lambda: client.post("/api/v1/training/start", {}, format="json", HTTP_IDEMPOTENCY_KEY="one"),
-        lambda: client.delete("/api/v1/models/nothing"),
-    ):
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", CLOSED, {}),
+        ("GET", "/api/v1/models", {}),
+        ("POST", "/api/v1/training/queue/pause", {}),
+        ("POST", "/api/v1/training/start", {"HTTP_IDEMPOTENCY_KEY": "one"}),
+        ("DELETE", "/api/v1/models/nothing", {}),
+    ]
+    for method, path, headers in requests:
         attempts.clear()
-        assert ask().status_code == 503
+        assert client.generic(method, path, **headers).status_code == 503
         assert len(attempts) == 1

@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 from authkeys.chain import COLUMNS
 from authkeys.export import FORMULA, as_cell, csv_lines
 from authkeys.models import APIKey, AuthLog
+from tests.properties.api import read
 
 pytestmark = pytest.mark.django_db
 
@@ -73,7 +74,7 @@ def test_the_newest_comes_first_with_all_that_is_known(client: APIClient, story:
 )
 def test_rows_are_filtered(client: APIClient, story: None, query: dict[str, str], statuses: list[int]) -> None:
     assert [row["status"] for row in answer_of(client, **query)] == statuses
-    exported = b"".join(client.get(f"{AUDIT}/export", {"endpoint": "/api/v1/", **query}).streaming_content).decode()
+    exported = read(client.get(f"{AUDIT}/export", {"endpoint": "/api/v1/", **query})).decode()
     lines = [line for line in csv.DictReader(StringIO(exported)) if not line["endpoint"].startswith(AUDIT)]
     assert [int(line["status"]) for line in lines] == statuses
 
@@ -126,7 +127,7 @@ def test_the_export_is_a_file_for_whom_may_read(client: APIClient, stranger: API
     answer = client.get(f"{AUDIT}/export", HTTP_ACCEPT="text/csv")
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert 'filename="audit.csv"' in answer["Content-Disposition"]
-    rows = list(csv.reader(StringIO(b"".join(answer.streaming_content).decode())))
+    rows = list(csv.reader(StringIO(read(answer).decode())))
     assert rows[0] == ["id", *COLUMNS, "hash"]
     assert len(rows) == 7  # itself is among them: its row was there before it was sent
     weak = APIKey.objects.create_key("weak")[1]
@@ -163,5 +164,5 @@ def test_the_admin_exports_what_is_selected(admin_client: Client, stranger: APIC
     sent = {"action": "export", "_selected_action": [first.pk, second.pk]}
     answer: Any = admin_client.post(reverse("admin:authkeys_authlog_changelist"), sent)
     assert answer["Content-Type"].startswith("text/csv")
-    lines = b"".join(answer.streaming_content).decode().splitlines()
+    lines = read(answer).decode().splitlines()
     assert [line.split(",")[0] for line in lines] == ["id", str(second.pk), str(first.pk)]
