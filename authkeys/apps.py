@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class AuthkeysConfig(AppConfig):
     name = "authkeys"
     verbose_name = "API keys"
+
+    def ready(self) -> None:
+        from authkeys import logins  # noqa: F401 (listens from now on)

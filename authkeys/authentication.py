@@ -8,11 +8,14 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
 from rest_framework.request import Request
 
-from authkeys import audit, keys
+from authkeys import keys, rates, scopes
+from authkeys.audit import Attempt, note
 from authkeys.models import APIKey, Reason
+
+BLANK = " \t"  # HTTP's white space alone: a byte of a key may look like Unicode's
 
 
 @dataclass(frozen=True)
@@ -22,58 +25,53 @@ class KeyHolder:
     name: str
     prefix: str  # empty for a key from the environment
     key_hash: str
+    scopes: tuple[str, ...]
     is_authenticated: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return self.name
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a key: why it was taken or refused, and whose it is where that is known."""
-
-    reason: Reason
-    name: str = ""
-    prefix: str = ""
-    row: APIKey | None = None
-
-
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer KEY` or `X-API-Key: KEY`. Leaves the request alone when there is neither."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, APIKey | None] | None:
-        presented = presented_key(request)
+        note(request._request, Attempt(Reason.THROTTLED))
+        rates.spend_address(request._request)
+        presented = presented_keys(request)
         if not presented:
             return None
-        key_hash = keys.digest(presented)
-        verdict = judge(presented, key_hash)
-        audit.record(request, verdict.reason, key_hash=key_hash, key_prefix=verdict.prefix, key_name=verdict.name)
-        if verdict.reason is not Reason.OK:
+        attempt = judge(request._request, presented)
+        note(request._request, attempt)
+        if attempt.reason is Reason.THROTTLED:
+            raise Throttled(rates.wait_after_failures(request._request), rates.TOO_MANY_FAILURES)
+        if attempt.reason is not Reason.OK:
+            rates.spend_failure(request._request)
             # One answer for every bad key: whether it once was good is nobody's business.
             raise AuthenticationFailed("The API key is not valid. Ask the operator of this server for a new one.")
-        if verdict.row:
-            verdict.row.note_use()
-        return KeyHolder(verdict.name, verdict.prefix, key_hash), verdict.row
+        rates.spend_key(request._request, attempt.key_hash)
+        held = (scopes.ADMIN,) if attempt.key is None else tuple(attempt.key.scopes)
+        return KeyHolder(attempt.key_name, attempt.key_prefix, attempt.key_hash, held), attempt.key
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
 
 
 class StaffSessionAuthentication(SessionAuthentication):
-    """A member of staff who is logged in to the admin. Stands last, and so records whoever came with nothing."""
+    """A member of staff who is logged in to the admin. Stands last, and so notes whoever came with nothing."""
 
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser, None] | None:
         user = request._request.user
         if not (user.is_active and user.is_staff):
-            audit.record(request, Reason.MISSING)
+            note(request._request, Attempt(Reason.MISSING))
             return None
         name = f"user:{user.get_username()}"
         try:
             self.enforce_csrf(request)
         except PermissionDenied:
-            audit.record(request, Reason.CSRF, key_name=name)
+            note(request._request, Attempt(Reason.CSRF, key_name=name))
             raise
-        audit.record(request, Reason.OK, key_name=name)
+        note(request._request, Attempt(Reason.OK, key_name=name))
         return user, None
 
 
@@ -91,25 +89,40 @@ def asker(request: Request) -> str:
     return user.key_hash if isinstance(user, KeyHolder) else f"user:{user.pk}"
 
 
-def presented_key(request: Request) -> bytes:
-    """The key as it came over the wire; empty when none did. Another scheme, as a proxy may need it, is no key."""
+def held_scopes(request: HttpRequest | Request) -> list[str]:
+    """What the one who asks may do."""
+    user: Any = request.user
+    return list(user.scopes) if isinstance(user, KeyHolder) else scopes.of_staff(user)
+
+
+def presented_keys(request: Request) -> list[bytes]:
+    """The different keys that came over the wire. Another scheme, as a proxy may need it, is no key."""
     scheme, _, bearer = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    blank = " \t"  # HTTP's white space alone: a byte of a key may look like Unicode's
-    key = bearer.strip(blank) if scheme.lower() == "bearer" else ""
-    header: str = key or request.META.get("HTTP_X_API_KEY", "").strip(blank)
-    return header.encode("latin-1", "backslashreplace")  # WSGI hands headers over as latin-1
+    found = [
+        bearer.strip(BLANK) if scheme.lower() == "bearer" else "",
+        request.META.get("HTTP_X_API_KEY", "").strip(BLANK),
+    ]
+    # WSGI hands headers over as latin-1.
+    return [key.encode("latin-1", "backslashreplace") for key in dict.fromkeys(found) if key]
 
 
-def judge(presented: bytes, key_hash: str) -> Verdict:
+def judge(request: HttpRequest, presented: list[bytes]) -> Attempt:
     """Whose key this is, and whether it opens anything."""
+    key_hash = keys.digest(presented[0])
+    if len(presented) > 1:
+        return Attempt(Reason.AMBIGUOUS, key_hash)
+    text = presented[0].decode("ascii", "replace")
+    is_well_formed = keys.verify(text)
+    # A key that was made here cannot be guessed; what somebody chose for the environment perhaps can.
+    if not is_well_formed and rates.wait_after_failures(request):
+        return Attempt(Reason.THROTTLED, key_hash)
     for number, key in enumerate(settings.API_KEYS, start=1):
         if hmac.compare_digest(keys.digest(key.encode(errors="surrogateescape")), key_hash):
-            return Verdict(Reason.OK, f"env-{number}")
-    text = presented.decode("ascii", "replace")
-    if not keys.verify(text):
+            return Attempt(Reason.OK, key_hash, key_name=f"env-{number}")
+    if not is_well_formed:
         # No prefix here: of something that is no key of ours, such as a password, no part may be kept.
-        return Verdict(Reason.MALFORMED)
+        return Attempt(Reason.MALFORMED, key_hash)
     row = APIKey.objects.with_hash(key_hash)
     if row is None:
-        return Verdict(Reason.UNKNOWN, prefix=keys.prefix(text))
-    return Verdict(row.refusal or Reason.OK, row.name, row.prefix, row)
+        return Attempt(Reason.UNKNOWN, key_hash, keys.prefix(text))
+    return Attempt(row.refusal or Reason.OK, key_hash, row.prefix, row.name, row)

@@ -1,8 +1,8 @@
 """POSTs that are carried out once, however often they are sent: the first answer is kept, and given again.
 
 Whoever got no answer to a POST cannot know whether it was carried out. With an Idempotency-Key he may send it again:
-what the view changes and the answer that is kept are one transaction, and the death of the process leaves both or
-neither.
+what the view changes and the answer that is kept are one transaction (authkeys/changes.py), and the death of the
+process leaves both or neither.
 """
 
 import fcntl
@@ -11,22 +11,17 @@ import json
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
 from django.http import HttpResponse
 from django.utils.datastructures import MultiValueDict
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from authkeys.authentication import actor, asker
 from authkeys.models import KeptAnswer
@@ -35,6 +30,11 @@ HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
 # What may be another answer a moment later, though the request is the same.
 PASSING = {status.HTTP_401_UNAUTHORIZED, status.HTTP_403_FORBIDDEN, status.HTTP_429_TOO_MANY_REQUESTS}
+
+
+def lasts(answer: HttpResponse) -> bool:
+    """Whether this is what the same request is to be answered from now on."""
+    return answer.status_code < status.HTTP_500_INTERNAL_SERVER_ERROR and answer.status_code not in PASSING
 
 
 class KeyReused(Exception):
@@ -51,53 +51,6 @@ class KeyInUse(Exception):
 
     def __init__(self) -> None:
         super().__init__(f"A request with this {HEADER} is being carried out. Send it again later, to get its answer.")
-
-
-class Idempotent(APIView):
-    """A view whose POSTs may be sent with an Idempotency-Key."""
-
-    # What takes long must not keep everybody else from the database: it is not carried out in one transaction, but
-    # calls keep() in that of its own at the end. Whoever sends it twice at once is told to wait.
-    post_is_slow = False
-    post: Callable[..., Any]  # of those views that have one
-    submission: "Submission | None" = None
-    kept: Response | None = None
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        if request.method == "POST" and HEADER in request.headers and hasattr(self, "post"):
-            self.post = partial(self.answer_once, self.post)
-
-    def answer_once(
-        self, handler: Callable[..., Response], request: Request, *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        """The answer that is kept for this request, or else that of its handler. Raises KeyReused or KeyInUse."""
-        submission = Submission.read(request)
-        if self.post_is_slow:
-            alone: AbstractContextManager[None] = submission.claim()
-        else:
-            alone = transaction.atomic()
-            handler = transaction.atomic(handler)  # what it changed before it raised an error is undone
-        with alone:
-            earlier = submission.earlier_answer()
-            if earlier is not None:
-                return earlier.replay()
-            self.submission = submission
-            try:
-                answer = handler(request, *args, **kwargs)
-            except Exception as error:
-                answer = self.handle_exception(error)
-            lasts = answer.status_code < 500 and answer.status_code not in PASSING
-            return self.keep(answer) if lasts and answer is not self.kept else answer
-
-    def keep(self, answer: Response) -> Response:
-        """Keep this answer for whoever sends the request once more; without an Idempotency-Key nobody can."""
-        if self.submission is not None:
-            self.finalize_response(self.request, answer, *self.args, **self.kwargs)
-            answer.render()
-            self.submission.keep(answer)
-            self.kept = answer
-        return answer
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
-from authkeys.idempotency import Idempotent
+from authkeys.changes import ChangingView
 from registry.errors import InvalidName
 from registry.formats import FORMATS
 from registry.models import NAME, Dataset, Model, StoredFile
@@ -30,12 +30,12 @@ def name_parameter(name: str) -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "string", "pattern": f"^{NAME}$"}, required=True, description="A free name.")
 
 
-class StoredFileViewSet(Idempotent, ListModelMixin, GenericViewSet[Any]):
+class StoredFileViewSet(ChangingView, ListModelMixin, GenericViewSet[Any]):
     """What datasets and models have in common: they are listed, and they come in as uploads."""
 
     lookup_field = "name"
     parser_classes = [UploadParser]
-    post_is_slow = True
+    change_is_slow = True
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         return UploadSerializer if self.action == "create" else super().get_serializer_class()
@@ -58,10 +58,11 @@ class StoredFileViewSet(Idempotent, ListModelMixin, GenericViewSet[Any]):
     def registered(self, row: StoredFile) -> Response:
         """The answer to an upload, kept in the transaction that registers it."""
         message = f"{type(row).__name__} {row.name} is registered."
-        return self.keep(Response({"message": message, "name": row.name, "size_mb": row.size_mb}))
+        return self.conclude(Response({"message": message, "name": row.name, "size_mb": row.size_mb}))
 
 
 class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
+    scope = "datasets"
     queryset = Dataset.objects.all()
     serializer_class = DatasetSerializer
 
@@ -94,6 +95,7 @@ class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
 
 
 class ModelViewSet(StoredFileViewSet):
+    scope = "models"
     queryset = Model.objects.all()
     serializer_class = RegisteredModelSerializer
 

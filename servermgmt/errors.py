@@ -21,8 +21,11 @@ from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from authkeys import audit
 from authkeys.audit import AuditUnavailable
+from authkeys.errors import BeyondOwnScopes
 from authkeys.idempotency import KeyInUse, KeyReused
+from authkeys.models import KeyNotUsable, Reason
 from registry import files
 from registry.errors import InvalidName, NameTaken, TooLarge
 from registry.formats import InvalidDataset
@@ -65,6 +68,8 @@ DOMAIN: dict[type[Exception], tuple[int, str]] = {
     KeyInUse: (409, "IDEMPOTENCY_KEY_IN_USE"),
     KeyReused: (422, "IDEMPOTENCY_KEY_REUSED"),
     TooLarge: (413, "TOO_LARGE"),
+    BeyondOwnScopes: (403, "FORBIDDEN"),
+    KeyNotUsable: (409, "KEY_NOT_USABLE"),
     AuditUnavailable: (503, "AUDIT_UNAVAILABLE"),
     CatalogueUnavailable: (503, "CATALOGUE_UNAVAILABLE"),
 }
@@ -155,7 +160,8 @@ def describe(error: Exception, request_id: str) -> Problem:
         message = "Send an API key with the request, as Authorization: Bearer KEY or as X-API-Key: KEY."
         return Problem(401, CODES[401], message, headers=headers(error))
     if isinstance(error, exceptions.APIException) and error.status_code in CODES:
-        return Problem(error.status_code, CODES[error.status_code], str(error.detail), headers=headers(error))
+        details = getattr(error, "details", {})
+        return Problem(error.status_code, CODES[error.status_code], str(error.detail), details, headers(error))
     return internal_error(request_id)
 
 
@@ -231,4 +237,6 @@ def server_error(request: HttpRequest) -> JsonResponse:
 
 def csrf_failure(request: HttpRequest, reason: str) -> JsonResponse:
     message = "The form has expired or came from elsewhere. Load its page again, allow cookies, and send it again."
+    if (attempt := audit.noted(request)) is not None:
+        attempt.reason = Reason.CSRF
     return answer(Problem(403, CODES[403], message))

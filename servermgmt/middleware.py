@@ -7,9 +7,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework.permissions import SAFE_METHODS
+
+from authkeys import audit, rates
+from authkeys.changes import RecordedTransaction, read_body
+from authkeys.models import Reason
+from servermgmt.errors import answer, describe
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
@@ -72,8 +78,52 @@ class DurabilityMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if request.method not in ("GET", "HEAD", "OPTIONS") and response.status_code < 400:
+        if request.method not in SAFE_METHODS and response.status_code < 400:
             sync_database()
+        return response
+
+
+class AuditMiddleware:
+    """Sees to it that every attempt to authenticate has its row before its answer leaves; says what is left of a rate.
+
+    Where something was changed the row is there already, in the transaction of the change.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: IdentifiedRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        try:
+            audit.record_once(request, response.status_code)
+        except audit.AuditUnavailable as error:
+            response.close()
+            response = answer(describe(error, request.request_id))
+        rates.add_headers(request, response)
+        return response
+
+
+class AdminChangesMiddleware:
+    """Makes what a member of staff changes in the admin one transaction with its row in the audit log."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: IdentifiedRequest) -> HttpResponseBase:
+        is_change = request.method not in SAFE_METHODS and request.path_info.startswith("/admin/")
+        if not is_change or not request.user.is_authenticated:
+            return self.get_response(request)
+        audit.note(request, audit.Attempt(Reason.OK, key_name=f"user:{request.user.get_username()}"))
+        read_body(request)
+        try:
+            with RecordedTransaction(request):
+                response = self.get_response(request)
+                if response.status_code >= 500:
+                    transaction.set_rollback(True)
+                else:
+                    audit.record(request, response.status_code)
+        except audit.AuditUnavailable as error:
+            return answer(describe(error, request.request_id))
         return response
 
 

@@ -7,7 +7,8 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 
-from authkeys.idempotency import HEADER, LONGEST_KEY, Idempotent
+from authkeys.changes import ChangingView
+from authkeys.idempotency import HEADER, LONGEST_KEY
 
 ERROR = {
     "type": "object",
@@ -56,7 +57,7 @@ class OperationSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         parameters = super().get_override_parameters()
-        takes_key = self.method == "POST" and isinstance(self.view, Idempotent)
+        takes_key = self.method == "POST" and isinstance(self.view, ChangingView)
         return [*parameters, IDEMPOTENCY_KEY] if takes_key else parameters
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import environ
 from django.urls import reverse_lazy
 
+from authkeys.allowances import Rate
 from servermgmt.database import database
 from servermgmt.secret import read_or_create_secret_key
 from servermgmt.version import VERSION
@@ -16,6 +17,7 @@ from training.spec import Limits
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 Number = TypeVar("Number", int, float)
+PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 def number(name: str, default: Number, kind: Callable[[str], Number], lowest: Number) -> Number:
@@ -44,6 +46,19 @@ def number_range(name: str, default: tuple[Number, Number], kind: Callable[[str]
     return lowest, highest
 
 
+def rate(name: str, default: str) -> Rate | None:
+    """A rate written as REQUESTS/PERIOD, as in 6000/minute; `none` lets everything in."""
+    text = env.str(name, default=default)
+    if text == "none":
+        return None
+    requests, _, period = text.partition("/")
+    if not (requests.isascii() and requests.isdigit() and int(requests[:12]) > 0 and period in PERIODS):
+        sys.exit(
+            f"{name} must be a number of requests in a {', '.join(PERIODS)}, like {default}, or none, not {text!r}."
+        )
+    return Rate(int(requests[:12]), PERIODS[period])
+
+
 # --- Where things lie -------------------------------------------------------------------------------------------
 # Relative paths stand below DATA_DIR.
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).expanduser().resolve()
@@ -62,6 +77,11 @@ except OSError as error:
 # --- Security ---------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, int, lowest=0)  # the proxies between the clients and this server
+KEY_RATE = rate("KEY_RATE", "6000/minute")
+ADDRESS_RATE = rate("ADDRESS_RATE", "12000/minute")
+FAILED_ATTEMPTS_RATE = rate("FAILED_ATTEMPTS_RATE", "2000/hour")
+AUDIT_RETENTION_DAYS = number("AUDIT_RETENTION_DAYS", 365, int, lowest=0)  # 0 keeps all
 API_KEYS = [key.strip() for key in env.list("API_KEYS", default=[]) if key.strip()]
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CSRF_FAILURE_VIEW = "servermgmt.errors.csrf_failure"
@@ -94,12 +114,14 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "servermgmt.middleware.TrailingSlashMiddleware",
     "servermgmt.middleware.DurabilityMiddleware",
+    "servermgmt.middleware.AuditMiddleware",
     "servermgmt.middleware.SessionCookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "servermgmt.middleware.AdminChangesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "servermgmt.urls"
@@ -156,10 +178,7 @@ REST_FRAMEWORK = {
         "authkeys.authentication.KeyAuthentication",
         "authkeys.authentication.StaffSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": [
-        "rest_framework.permissions.IsAuthenticated",
-        "servermgmt.addresses.ClearAddress",
-    ],
+    "DEFAULT_PERMISSION_CLASSES": ["authkeys.permissions.HasScope", "servermgmt.request_target.ClearTarget"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "servermgmt.negotiation.StaffSeeHtmlNegotiation",
     "DEFAULT_RENDERER_CLASSES": [
         "servermgmt.renderers.JSONRenderer",

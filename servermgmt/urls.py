@@ -4,13 +4,14 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+import authkeys.urls
 import monitoring.urls
 import registry.urls
 import training.urls
 from servermgmt.health import HealthView
 from servermgmt.views import IndexView, OpenAPIView, RedocView, SwaggerView, UnknownPathView
 
-api = [*training.urls.urlpatterns, *registry.urls.urlpatterns, *monitoring.urls.urlpatterns]
+api = [*training.urls.urlpatterns, *registry.urls.urlpatterns, *monitoring.urls.urlpatterns, *authkeys.urls.urlpatterns]
 
 urlpatterns = [
     path("", IndexView.as_view(), name="index"),

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from authkeys.permissions import NONE_NEEDED
 from servermgmt.version import VERSION
 
 SERVICE = "Server Management API"
@@ -78,6 +79,7 @@ class UnknownPathView(APIView):
     """Every path that leads nowhere: a stranger gets 401 here as elsewhere, a key holder learns the truth."""
 
     schema = None
+    scope = NONE_NEEDED
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from authkeys.models import APIKey
+from authkeys.scopes import ADMIN
 
 Script = Callable[[str], None]
 
@@ -31,13 +32,14 @@ def data_dir(settings: Settings, tmp_path: Path) -> Path:
     settings.DATA_DIR = tmp_path
     settings.FILE_UPLOAD_TEMP_DIR = settings.UPLOADS_DIR
     settings.API_KEYS = []
+    settings.KEY_RATE = settings.ADDRESS_RATE = settings.FAILED_ATTEMPTS_RATE = None
     return tmp_path
 
 
 @pytest.fixture
 def key(db: None) -> str:
-    """A good API key, in clear."""
-    return APIKey.objects.create_key("tests")[1]
+    """A good API key that may do everything, in clear."""
+    return APIKey.objects.create_key("tests", scopes=[ADMIN])[1]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def read(path: str) -> str:
 
 def test_every_setting_is_documented() -> None:
     code = read("servermgmt/settings.py") + read("Procfile")
-    in_code = set(re.findall(r'(?:env\.\w+|number|number_range)\(\s*"([A-Z_]+)"', code))
+    in_code = set(re.findall(r'(?:env\.\w+|number|number_range|rate)\(\s*"([A-Z_]+)"', code))
     in_code |= set(re.findall(r"\$\{([A-Z_]+):-", code))
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", read("docs/settings.md"), re.MULTILINE)) == in_code
 

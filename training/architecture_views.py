@@ -42,6 +42,8 @@ class LeftOutSerializer(serializers.Serializer[Any]):
 class ArchitectureViewSet(GenericViewSet[Any]):
     """What can be trained: our networks, torchvision's, and those of installed packages."""
 
+    scope = "sessions"
+
     def answer_list(self, entries: list[dict[str, Any]]) -> Response:
         """A page of entries, in the order that they have."""
         return self.get_paginated_response(self.paginate_queryset(entries))  # type: ignore[arg-type]

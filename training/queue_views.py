@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from authkeys.authentication import actor
-from authkeys.idempotency import Idempotent
+from authkeys.changes import ChangingView
 from training.fields import schema_of
 from training.models import QueueControl, TrainingSession
 from training.moving import Move
@@ -62,9 +62,10 @@ class QueueStateSerializer(serializers.ModelSerializer[QueueControl]):
         return TrainingSession.objects.draining().count()
 
 
-class QueueViewSet(Idempotent, GenericViewSet[Any]):
+class QueueViewSet(ChangingView, GenericViewSet[Any]):
     """The queue: look at it, move what waits, pause it, empty the machine for maintenance."""
 
+    scope = "sessions"
     queryset = TrainingSession.objects.for_answers()
     serializer_class = MoveSerializer
     lookup_field = "session_id"

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from authkeys.authentication import actor
-from authkeys.idempotency import Idempotent
+from authkeys.changes import ChangingView
 from training.estimate import EstimateBusy, estimate
 from training.ingest import LARGEST_STEP, SERIES_NAME
 from training.installation import catalogue
@@ -47,9 +47,10 @@ from training.tensorboard import tensorboard_archive
 SESSION_ID = OpenApiParameter("session_id", str, OpenApiParameter.PATH, description="sess_ and 12 hex digits")
 
 
-class SessionViewSet(Idempotent, GenericViewSet[Any]):
+class SessionViewSet(ChangingView, GenericViewSet[Any]):
     """Sessions: start them, watch them, steer them."""
 
+    scope = "sessions"
     queryset = TrainingSession.objects.for_answers()
     serializer_class = SessionConfigSerializer
     lookup_field = "session_id"
@@ -100,7 +101,7 @@ class SessionViewSet(Idempotent, GenericViewSet[Any]):
         return {"session_id": session_id, "done": error is None, "message": message, "error": error}
 
     @extend_schema(request=SessionConfigSerializer, responses=EstimateSerializer)
-    @action(detail=False, methods=["post"], post_is_slow=True)
+    @action(detail=False, methods=["post"], change_is_slow=True)
     def validate(self, request: Request) -> Response:
         """Say what a session would cost, from its first steps, and queue nothing."""
         config, dataset = TrainingSession.objects.accept(request.data)
@@ -139,11 +140,11 @@ class SessionViewSet(Idempotent, GenericViewSet[Any]):
         return self.ask(Action.KILL)
 
     @extend_schema(request=RestartSerializer, responses=SubmittedSerializer)
-    @action(detail=True, methods=["post"], serializer_class=RestartSerializer, post_is_slow=True)
+    @action(detail=True, methods=["post"], serializer_class=RestartSerializer, change_is_slow=True)
     def restart(self, request: Request, session_id: str) -> Response:
         """Queue a session with the same spec, from the beginning or as a fork that goes on from a checkpoint."""
         with restarting(self.get_object(), Restart.read(request.data), by=actor(request)) as session:
-            return self.keep(Response(SubmittedSerializer(session).data))
+            return self.conclude(Response(SubmittedSerializer(session).data))
 
     @extend_schema(responses=TransitionSerializer(many=True))
     @action(detail=True)

@@ -42,6 +42,8 @@ CHORES = {
     "remove unfinished uploads": "registry.tasks.remove_unfinished_uploads",
     "remove unfinished sessions": "training.tasks.remove_unfinished_sessions",
     "forget kept answers": "authkeys.tasks.forget_kept_answers",
+    "log the head of the audit log": "authkeys.tasks.log_audit_head",
+    "prune the audit log": "authkeys.tasks.prune_audit_log",
 }
 
 logger = logging.getLogger(__name__)

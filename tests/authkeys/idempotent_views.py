@@ -10,8 +10,9 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from authkeys.idempotency import Idempotent
+from authkeys.changes import ChangingView
 from authkeys.models import APIKey
+from authkeys.permissions import NONE_NEEDED
 
 
 class Conflict(Exception):
@@ -28,7 +29,9 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-class MakingView(Idempotent):
+class MakingView(ChangingView):
+    scope = NONE_NEEDED
+
     def post(self, request: Request) -> Response:
         """Make a key, then raise the error asked for, or answer with what cannot be rendered, or with what was made."""
         name = f"made {APIKey.objects.count()}"
@@ -42,7 +45,7 @@ class MakingView(Idempotent):
 class SlowView(MakingView):
     """Waits for its turn, then makes a key in a transaction that keeps the answer, too."""
 
-    post_is_slow = True
+    change_is_slow = True
     arrived = threading.Semaphore(0)
     may_go_on = threading.Event()
 
@@ -50,11 +53,13 @@ class SlowView(MakingView):
         self.arrived.release()
         assert self.may_go_on.wait(60)
         with transaction.atomic():
-            return self.keep(super().post(request))
+            return self.conclude(super().post(request))
 
 
-class ReadingView(Idempotent):
+class ReadingView(ChangingView):
     """Has no POST."""
+
+    scope = NONE_NEEDED
 
     def get(self, request: Request) -> Response:
         return Response([])

@@ -20,7 +20,7 @@ def browser(db: None) -> Client:
 
 def add_key(browser: Client) -> str:
     """Add a key by the form, and return the page that comes after."""
-    data = {"name": "robot", "expires_at_0": "", "expires_at_1": ""}
+    data = {"name": "robot", "owner": "", "scopes": ["models:read"], "expires_at_0": "", "expires_at_1": ""}
     page = browser.post(reverse("admin:authkeys_apikey_add"), data, follow=True)
     return page.content.decode()
 
@@ -52,7 +52,7 @@ def test_the_form_of_a_key_shows_neither_key_nor_hash(browser: Client) -> None:
 
 def test_a_key_can_be_renamed_but_keeps_its_hash(browser: Client) -> None:
     row, _ = APIKey.objects.create_key("robot")
-    data = {"name": "android", "expires_at_0": "", "expires_at_1": "", "key_hash": "0" * 64, "revoked_at": ""}
+    data = {"name": "android", "scopes": ["models:read"], "expires_at_0": "", "expires_at_1": "", "key_hash": "0" * 64}
 
     browser.post(reverse("admin:authkeys_apikey_change", args=[row.pk]), data)
 
@@ -81,7 +81,8 @@ def test_no_key_can_be_deleted(browser: Client) -> None:
 
 
 def test_the_log_can_be_read_and_searched_but_not_written(browser: Client) -> None:
-    row = AuthLog.objects.create(success=False, reason="unknown", method="GET", endpoint="/api/v1/secret-place")
+    Client().get("/api/v1/secret-place", headers={"X-API-Key": keys.make()})
+    row = AuthLog.objects.get()
 
     listed = browser.get(reverse("admin:authkeys_authlog_changelist"), {"q": "secret"}).content.decode()
     assert "/api/v1/secret-place" in listed

@@ -29,7 +29,8 @@ def posts() -> list[str]:
         takes_post = "post" in actions if actions else hasattr(getattr(view, "cls", None), "post")
         if not expression.startswith("api/") or not takes_post:
             continue
-        paths = ["/" + form % dict.fromkeys(names, KNOWN) for form, names in normalize(expression)]
+        ids = (KNOWN, "1")
+        paths = ["/" + form % dict.fromkeys(names, id) for id in ids for form, names in normalize(expression)]
         found.add(next(path for path in paths if resolve(path).func is view))
     return sorted(found)
 
@@ -56,7 +57,9 @@ def check_replay(client: APIClient, path: str, body: Any) -> Any:
     first, second = (client.post(path, body, format="json", **key) for _ in range(2))
     other = client.post(f"{path}?other", body, format="json", **key)
     assert first.status_code < 500
-    assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert second.status_code == first.status_code
+    is_key = isinstance(first.json(), dict) and first.json().get("key")
+    assert second.json() == (first.json() | {"key": None} if is_key else first.json())  # which is shown once
     assert [second.get(name) for name in HEADERS] == [first.get(name) for name in HEADERS]
     assert ("Idempotency-Replayed" in first, second.get("Idempotency-Replayed")) == (False, "true")
     assert (other.status_code, other.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")

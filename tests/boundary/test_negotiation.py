@@ -12,7 +12,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;
 def browser(db: None) -> APIClient:
     """A browser in which a member of staff is logged in."""
     browser = APIClient()
-    browser.force_login(User.objects.create(username="ada", is_staff=True))
+    browser.force_login(User.objects.create(username="ada", is_staff=True, is_superuser=True))
     return browser
 
 

@@ -1,6 +1,6 @@
 """Requests to every endpoint, good ones and bad ones, each with the status that it deserves.
 
-A path may hold {queued}, {running}, {ended}, {model} and {dataset}: what is there when the call is made.
+A path may hold {queued}, {running}, {ended}, {model}, {dataset} and {other_key}: what is there when the call is made.
 """
 
 import json
@@ -282,7 +282,7 @@ not_acceptable = st.sampled_from(["image/png", "text/html", "application/xml"]).
 NO_ACCESS = [{"HTTP_AUTHORIZATION": ""}, {"HTTP_AUTHORIZATION": "Bearer made-up"}, {"HTTP_AUTHORIZATION": "Basic x"}]
 no_access = st.builds(
     lambda method, template, headers: Call(
-        method, template.format(session_id="{queued}", name="{model}"), 401, headers=headers
+        method, template.format(session_id="{queued}", name="{model}", key_id="{other_key}"), 401, headers=headers
     ),
     st.sampled_from(METHODS),
     st.sampled_from(CLOSED),
@@ -326,6 +326,7 @@ parameters = st.fixed_dictionaries(
     {
         "session_id": st.sampled_from(["{queued}", "{running}", "{ended}"]) | texts().map(escaped),
         "name": st.sampled_from(["{model}", "{dataset}"]) | texts().map(escaped),
+        "key_id": st.just("{other_key}") | texts().map(escaped),
     }
 )
 queries = st.dictionaries(

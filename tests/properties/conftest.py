@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
+from authkeys.models import APIKey
 from registry.models import Dataset
 from tests.properties.api import Api
 from tests.properties.inputs import CONFIG
@@ -29,7 +30,8 @@ def datasets(db: None) -> None:
 def existing(api: Api, datasets: None) -> dict[str, str]:
     """What the parameters in a path may stand for, so that there is something to lose."""
     api.upload_model("rows", b"weights")
-    return {"session_id": api.start(CONFIG), "name": "rows"}
+    other = APIKey.objects.create_key("other")[0]
+    return {"session_id": api.start(CONFIG), "name": "rows", "key_id": str(other.pk)}
 
 
 def store(name: str, x: np.ndarray, y: np.ndarray) -> None:

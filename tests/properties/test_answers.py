@@ -12,6 +12,7 @@ from django.conf import settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from authkeys.models import APIKey
 from registry.models import Dataset, Model
 from tests.properties.api import ROOT, Api, read
 from tests.properties.calls import MAX_UPLOAD_BYTES, Call, any_calls, bad_calls, good_calls, our_faults
@@ -36,7 +37,14 @@ def existing(api: Api, datasets: None, settings: Settings) -> Iterator[dict[str,
         run.journal.log("INFO", "epoch 1 is done")
         run.poll()
         queued = api.start(CONFIG)
-        yield {"queued": queued, "running": running, "ended": ended, "model": "weights", "dataset": "rows"}
+        yield {
+            "queued": queued,
+            "running": running,
+            "ended": ended,
+            "model": "weights",
+            "dataset": "rows",
+            "other_key": str(APIKey.objects.create_key("other")[0].pk),
+        }
 
 
 def everything_stored() -> list[Any]:
@@ -81,6 +89,8 @@ def test_property_30_every_answer_but_a_file_is_valid_json(
             assert answer.status_code == 200
             if call.path.partition("?")[0].endswith("/tensorboard"):
                 assert content[:2] == (b"" if call.method == "HEAD" else b"PK")
+            elif call.path.partition("?")[0].endswith("/audit/export"):
+                assert content[:3] == (b"" if call.method == "HEAD" else b"id,")
             else:
                 assert call.path.startswith(f"{ROOT}/models/{{model}}")
                 assert content == (b"" if call.method == "HEAD" else b"weights")

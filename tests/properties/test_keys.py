@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from authkeys import keys
 from authkeys.models import APIKey, AuthLog
+from authkeys.scopes import ADMIN
 from tests.properties.api import Api, read
 from tests.properties.endpoints import CLOSED, METHODS
 from tests.properties.inputs import header_texts, made_up_keys, names
@@ -105,7 +106,7 @@ def test_property_27_a_valid_key_is_never_answered_401(
     of_environment: str | None,
 ) -> None:
     if of_environment is None:
-        key = APIKey.objects.create_key(name)[1]
+        key = APIKey.objects.create_key(name, scopes=[ADMIN])[1]
     else:
         settings.API_KEYS = ["another", of_environment]
         key = of_environment.encode().decode("latin-1")  # as WSGI hands a header over

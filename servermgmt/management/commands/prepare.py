@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from authkeys import scopes
 from authkeys.models import APIKey
 from training.installation import CatalogueUnavailable, installation
 
@@ -59,7 +60,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             lines = []
             if not APIKey.objects.exists():
-                _, key = APIKey.objects.create_key("first")
+                _, key = APIKey.objects.create_key("first", scopes=[scopes.ADMIN])
                 lines.append(f"API key         {key}")
             if not User.objects.filter(is_superuser=True).exists():
                 password = secrets.token_urlsafe(15)

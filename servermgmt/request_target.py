@@ -1,4 +1,4 @@
-"""What the address of a request may hold: nothing that two readers could understand differently."""
+"""What the target of a request, its path and query, may hold: nothing that two readers could understand differently."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HALF_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
-class ClearAddress(BasePermission):
+class ClearTarget(BasePermission):
     """Stands behind the other permissions, so that a stranger is told nothing but that he is one.
 
     Raises NotFound for a path with a NUL character, which no name holds and no database takes, and ValidationError for
