@@ -19,6 +19,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.response import Response
 
 from authkeys import audit
@@ -30,6 +31,7 @@ from registry import files
 from registry.errors import InvalidName, NameTaken, TooLarge
 from registry.formats import InvalidDataset
 from servermgmt.parsers import InvalidJSON
+from servermgmt.renderers import JSONRenderer
 from training.installation import CatalogueUnavailable
 from training.models import IllegalTransition
 from training.repetition import CannotRepeat
@@ -127,9 +129,10 @@ class Problem:
 def answer_exception(error: Exception, context: Mapping[str, Any]) -> Response:
     """REST framework's exception handler: the answer to whatever a view raised."""
     request = context["request"]
-    if not hasattr(request, "accepted_renderer"):
-        # Who it is could not be found out. To negotiate now would be to ask once more, and to wait for it once more.
-        request.accepted_renderer = context["view"].get_renderers()[0]
+    if not isinstance(getattr(request, "accepted_renderer", None), JSONRenderer | BrowsableAPIRenderer):
+        # Who it is could not be found out, and to negotiate now would be to ask once more, and to wait for it once
+        # more; or a page has an error, and no template for it.
+        request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = request.accepted_renderer.media_type
     problem = describe(error, context["request"].request_id)
     if problem.status >= 500:
@@ -154,14 +157,15 @@ def describe(error: Exception, request_id: str) -> Problem:
     if isinstance(error, exceptions.ValidationError):
         return Problem(400, CODES[400], summary(error.detail, with_names=True), fields(error.detail))
     if isinstance(error, exceptions.UnsupportedMediaType):
-        message = f"{error.detail} JSON is sent in UTF-8 and no body is coded; /docs has what this path takes."
-        return Problem(415, CODES[415], message)
+        hint = "JSON is sent in UTF-8 and no body is coded; /docs has what this path takes."
+        return Problem(415, CODES[415], f"{shortened(str(error.detail))} {hint}")
     if isinstance(error, exceptions.NotAuthenticated):
         message = "Send an API key with the request, as Authorization: Bearer KEY or as X-API-Key: KEY."
         return Problem(401, CODES[401], message, headers=headers(error))
     if isinstance(error, exceptions.APIException) and error.status_code in CODES:
         details = getattr(error, "details", {})
-        return Problem(error.status_code, CODES[error.status_code], str(error.detail), details, headers(error))
+        message = shortened(str(error.detail))
+        return Problem(error.status_code, CODES[error.status_code], message, details, headers(error))
     return internal_error(request_id)
 
 
@@ -219,7 +223,9 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def answer(problem: Problem) -> JsonResponse:
-    return JsonResponse(problem.body(), status=problem.status)
+    response = JsonResponse(problem.body(), status=problem.status)
+    response["Content-Length"] = str(len(response.content))
+    return response
 
 
 def refusal(request: HttpRequest, exception: Exception) -> JsonResponse:

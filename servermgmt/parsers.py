@@ -8,7 +8,6 @@ from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import UnreadablePostError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
@@ -29,8 +28,8 @@ class StrictJSONParser(BaseParser):
     """JSON as RFC 8259 has it, in UTF-8, and without what readers disagree on.
 
     Refuses duplicate names, NaN and Infinity, numbers beyond what a float holds, lone surrogates, NUL characters, and
-    what is nested deeper than 32 or longer than MOST_ITEMS or MOST_MEMBERS. Raises InvalidJSON, RequestDataTooBig
-    beyond DATA_UPLOAD_MAX_MEMORY_SIZE, or UnreadablePostError for less than its length says.
+    what is nested deeper than 32 or longer than MOST_ITEMS or MOST_MEMBERS. Raises InvalidJSON, or RequestDataTooBig
+    beyond DATA_UPLOAD_MAX_MEMORY_SIZE.
     """
 
     media_type = "application/json"
@@ -43,8 +42,6 @@ class StrictJSONParser(BaseParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise RequestDataTooBig
-        if len(body) < _said_length(parser_context):
-            raise UnreadablePostError("the body is shorter than its Content-Length")
         if not body:
             return {}  # as REST framework does where the length says so; a chunked body has none
         try:
@@ -63,12 +60,6 @@ class StrictJSONParser(BaseParser):
         except ValueError as error:
             raise InvalidJSON(f"The body is not valid JSON: {error}.") from None
         return value
-
-
-def _said_length(context: Mapping[str, Any] | None) -> int:
-    """How long the body is to be; 0 for one in chunks, which say themselves where it ends."""
-    meta = (context or {})["request"].META
-    return 0 if "HTTP_TRANSFER_ENCODING" in meta else int(meta.get("CONTENT_LENGTH") or 0)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -281,6 +281,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # a stranger must not fill the log with tracebacks
         "django-q": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
     },

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from servermgmt.chunked import ChunkedBodies
-from servermgmt.content_type import ReadableBodies
+from servermgmt.readable_bodies import ReadableBodies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "servermgmt.settings")
 

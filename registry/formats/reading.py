@@ -26,7 +26,7 @@ SHORTEST_TEXT_BYTES = 1000
 
 def read(path: Path, format: str | None = None) -> Contents:
     """Decode a dataset, of the format named or else of the one recognised. Raises InvalidDataset."""
-    name = format or recognise(path)
+    name = recognise(path) if format is None else format
     if name not in READERS:
         raise InvalidDataset(f"{quoted(name)} is no format; known are {', '.join(FORMATS)}")
     return READERS[name](path)

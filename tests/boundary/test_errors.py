@@ -111,6 +111,31 @@ def test_a_wrong_field_is_named(client: APIClient, detail: Any, details: dict[st
     assert response.json()["detail"] == message
 
 
+def test_of_many_wrong_fields_some_are_named_and_the_others_counted(client: APIClient) -> None:
+    many = {f"field_{number}": [f"field_{number} is not a known field"] for number in range(10_000)}
+
+    for error in (InvalidConfig(many), exceptions.ValidationError(many)):
+        response = answer(client, error)
+        assert len(response.json()["error"]["details"]) == 20
+        assert response.json()["detail"].endswith("field_19 is not a known field; and 9980 more")
+
+
+def test_of_a_long_text_the_beginning_and_the_end_are_shown(client: APIClient) -> None:
+    name = "n" * 100_000
+
+    response = answer(client, InvalidConfig({name: [f"{name} is not a known field"]}))
+
+    assert len(response.content) < 3000
+    assert response.json()["detail"].startswith("nnn")
+    assert response.json()["detail"].endswith("nnn is not a known field")
+
+
+def test_names_of_fields_are_printable_too(client: APIClient) -> None:
+    response = answer(client, InvalidConfig({"\u202ea\x1b": ["wrong"]}))
+
+    assert response.json()["error"]["details"] == {"�a�": ["wrong"]}
+
+
 def test_a_configuration_names_each_wrong_field(client: APIClient) -> None:
     assert answer(client, InvalidConfig(CONFIG_ERRORS)).json()["error"]["details"] == CONFIG_ERRORS
 
@@ -180,4 +205,4 @@ def test_a_405_says_what_is_allowed(client: APIClient) -> None:
 
 
 def test_control_characters_are_not_passed_on() -> None:
-    assert printable("a\x00b\x1b[31m\u202e\ud800é\n") == "a�b�[31m��é�"
+    assert printable("a\x00b\x1b[31m\u202e\ud800é\n\u2028") == "a�b�[31m��é��"
