@@ -113,12 +113,13 @@ def test_another_request_under_the_key_is_refused(client: APIClient, path: str, 
     assert send(client, "one")[REPLAYED] == "true"
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
-bodies = st.dictionaries(st.text(max_size=5).filter(lambda name: name != "outcome"), json_values, max_size=4)
+bodies = st.dictionaries(texts.filter(lambda name: name != "outcome"), json_values, max_size=4)
 
 
 @hypothesis_settings(max_examples=100)
