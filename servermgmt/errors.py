@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import (
+    DisallowedHost,
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
@@ -70,6 +71,12 @@ FRAMEWORK: dict[type[Exception], tuple[int, str, str]] = {
     RequestDataTooBig: (413, "TOO_LARGE", "The body of the request is too large."),
     TooManyFilesSent: (400, "INVALID_REQUEST", "The request holds too many files; send one."),
     TooManyFieldsSent: (400, "INVALID_REQUEST", "The request holds too many fields."),
+    DisallowedHost: (
+        400,
+        "INVALID_REQUEST",
+        "This server does not go by the host name of the request. Use another of its names or addresses, "
+        "or have its operator add this one to the setting ALLOWED_HOSTS.",
+    ),
     SuspiciousOperation: (400, "INVALID_REQUEST", "The request is malformed."),
     MultiPartParserError: (400, "INVALID_REQUEST", "The multipart body is malformed."),
     UnreadablePostError: (400, "INVALID_REQUEST", "The body of the request ended early; send it again."),

@@ -8,7 +8,8 @@ from typing import TypeVar
 import environ
 from django.urls import reverse_lazy
 
-from servermgmt.secret import read_or_create_secret_key
+from servermgmt.hosts import origins, own_hosts
+from servermgmt.secret import is_weak, read_or_create_secret_key
 from servermgmt.sqlite import WritableConnection
 from servermgmt.version import VERSION
 from training.spec import Limits
@@ -55,15 +56,38 @@ UPLOADS_DIR = DATA_DIR / "uploads"
 try:
     for folder in (DATABASE_PATH.parent, MODELS_DIR, DATASETS_DIR, SESSIONS_DIR, UPLOADS_DIR):
         folder.mkdir(parents=True, exist_ok=True)
-    SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR / "secret_key")
+    given_key = env.str("SECRET_KEY", default="")
+    SECRET_KEY = given_key or read_or_create_secret_key(DATA_DIR / "secret_key")
 except OSError as error:
     sys.exit(f"The server cannot write its data: {error}. Set DATA_DIR to a folder that it may write to.")
 
 # --- Security ---------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
+if is_weak(SECRET_KEY) and not DEBUG:
+    sys.exit(
+        "SECRET_KEY must be 50 random characters or more. Leave it out, and one is made in DATA_DIR/secret_key."
+        if given_key
+        else f"The secret key in {DATA_DIR / 'secret_key'} is empty or weak. Delete the file, and a new one is made."
+    )
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or own_hosts(env.str("API_HOST", default=""))
+if "*" in ALLOWED_HOSTS and not DEBUG:
+    sys.exit(
+        "ALLOWED_HOSTS must name the hosts by which this server is called, as in train.example.org,10.0.0.5, not '*'. "
+        "Leave it out, and it is this machine's own names and addresses."
+    )
 API_KEYS = [key.strip() for key in env.list("API_KEYS", default=[]) if key.strip()]
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Behind a proxy that ends TLS: what browsers are to be told so that nothing goes without it again.
+BEHIND_TLS = env.bool("BEHIND_TLS", default=False)
+if BEHIND_TLS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^health/?$"]  # the proxy asks without TLS whether the server is there
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+CSRF_COOKIE_HTTPONLY = True  # forms and scripts have the token from their page
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[]) or (origins(ALLOWED_HOSTS) if BEHIND_TLS else [])
 CSRF_FAILURE_VIEW = "servermgmt.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 # A new key is shown in a message: in a cookie it is gone once shown, in the session it would lie in the database.

@@ -27,6 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     environment = os.environ | {
         "DATA_DIR": str(folder),
         "API_KEYS": "secret",
+        "ALLOWED_HOSTS": "x",
         "MAX_UPLOAD_BYTES": str(LIMIT_BYTES),
         "DJANGO_SETTINGS_MODULE": "servermgmt.settings",
     }
