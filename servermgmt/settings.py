@@ -95,8 +95,8 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 # --- Applications -----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "servermgmt.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -114,6 +114,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "servermgmt.middleware.RequestIdMiddleware",
+    "servermgmt.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "servermgmt.middleware.TrailingSlashMiddleware",
@@ -128,6 +129,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "servermgmt.urls"
 WSGI_APPLICATION = "servermgmt.wsgi.application"
 APPEND_SLASH = False
+LOGIN_REDIRECT_URL = "admin:index"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -197,7 +199,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "servermgmt.negotiation.StaffSeeHtmlNegotiation",
     "DEFAULT_RENDERER_CLASSES": [
         "servermgmt.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "servermgmt.renderers.BrowsableAPIRenderer",
     ],
     "DEFAULT_PARSER_CLASSES": ["servermgmt.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "servermgmt.pagination.LinkHeaderPagination",
@@ -300,6 +302,7 @@ UNFOLD = {
     "SITE_TITLE": "Training server",
     "SITE_HEADER": "Training server",
     "SITE_SYMBOL": "model_training",
+    "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
     "SIDEBAR": {
         "navigation": [
             {
