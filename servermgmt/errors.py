@@ -197,7 +197,7 @@ def printable(text: str) -> str:
 
 
 def answer(problem: Problem) -> JsonResponse:
-    return JsonResponse(problem.body(), status=problem.status)
+    return JsonResponse(problem.body(), status=problem.status, headers=dict(problem.headers))
 
 
 def refusal(request: HttpRequest, exception: Exception) -> JsonResponse:

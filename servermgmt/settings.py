@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -106,6 +107,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_q",
+    "axes",
     "authkeys",
     "registry",
     "monitoring",
@@ -125,6 +127,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "servermgmt.urls"
 WSGI_APPLICATION = "servermgmt.wsgi.application"
@@ -148,6 +151,17 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Whoever guesses at the admin's password is slowed down, by name and address, over all processes.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = number("ADMIN_LOGIN_FAILURES", 10, int, lowest=1)
+AXES_COOLOFF_TIME = timedelta(minutes=number("ADMIN_LOGIN_COOLOFF_MINUTES", 15, int, lowest=1))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a neighbour could keep somebody out for ever
+AXES_CLIENT_IP_CALLABLE = "servermgmt.logins.login_address"
+AXES_LOCKOUT_CALLABLE = "servermgmt.logins.answer_locked"
+AXES_ENABLE_ADMIN = False  # servermgmt/admin.py shows its tables
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Database ---------------------------------------------------------------------------------------------------
@@ -294,6 +308,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django-q": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "axes": {"level": "ERROR"},  # it logs what a client calls itself as it came
     },
 }
 
@@ -336,6 +351,8 @@ UNFOLD = {
                     ("Authentication attempts", "policy", "authkeys_authlog"),
                     ("Kept answers", "replay", "authkeys_keptanswer"),
                     ("Users", "person", "auth_user"),
+                    ("Logins", "login", "axes_accesslog"),
+                    ("Failed logins", "lock", "axes_accessattempt"),
                 ],
             }.items()
         ]
