@@ -7,6 +7,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
+from csp.utils import build_policy
 from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http import errors  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
@@ -23,7 +24,8 @@ class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
     """Gunicorn's threads, but its own error pages, which are HTML, are JSON."""
 
     def handle_error(self, request: Any, client: socket.socket, address: Any, error: Exception) -> None:
-        from servermgmt.errors import CODES, Problem, internal_error  # Django is set up in the worker, not before
+        from servermgmt.csp import NOTHING  # Django is set up in the worker, not before
+        from servermgmt.errors import CODES, Problem, internal_error
 
         if isinstance(error, errors.ParseException):
             status = STATUSES.get(type(error), HTTPStatus.BAD_REQUEST)
@@ -35,5 +37,6 @@ class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
             self.log.error("request %s failed", request_id, exc_info=error)
         body = json.dumps(problem.body())
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+        head += f"Content-Security-Policy: {build_policy(NOTHING)}\r\nX-Content-Type-Options: nosniff\r\n"
         with contextlib.suppress(OSError):  # the client may be gone
             util.write(client, f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())

@@ -155,6 +155,7 @@ def test_what_is_no_http_is_answered_in_the_one_shape(server: Path, request_byte
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert json.loads(body)["error"]["code"] == "INVALID_REQUEST"
     assert json.loads(body)["detail"]
+    assert b"default-src 'none'" in head
 
 
 def test_a_truncated_file_is_refused(server: Path) -> None:

