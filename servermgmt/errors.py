@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from django.core.exceptions import (
+    DisallowedHost,
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
@@ -87,6 +88,12 @@ FRAMEWORK: dict[type[Exception], tuple[int, str, str]] = {
     RequestDataTooBig: (413, "TOO_LARGE", "The body of the request is too large."),
     TooManyFilesSent: (400, "INVALID_REQUEST", "The request holds too many files; send one."),
     TooManyFieldsSent: (400, "INVALID_REQUEST", "The request holds too many fields."),
+    DisallowedHost: (
+        400,
+        "INVALID_REQUEST",
+        "This server does not go by the host name of the request. Use another of its names or addresses, "
+        "or have its operator add this one to the setting ALLOWED_HOSTS.",
+    ),
     SuspiciousOperation: (400, "INVALID_REQUEST", "The request is malformed."),
     MultiPartParserError: (400, "INVALID_REQUEST", "The multipart body is malformed."),
     UnreadablePostError: (400, "INVALID_REQUEST", "The body of the request ended early; send it again."),
@@ -223,7 +230,7 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def answer(problem: Problem) -> JsonResponse:
-    response = JsonResponse(problem.body(), status=problem.status)
+    response = JsonResponse(problem.body(), status=problem.status, headers=dict(problem.headers))
     response["Content-Length"] = str(len(response.content))
     return response
 

@@ -16,3 +16,16 @@ class JSONRenderer(renderers.JSONRenderer):
             return b"null"
         body: bytes = super().render(data, accepted_media_type, renderer_context)
         return body
+
+
+class BrowsableAPIRenderer(renderers.BrowsableAPIRenderer):
+    """Pages without the styles that REST framework writes into them, which the browser would refuse.
+
+    Those are for code samples, of which there are none, and around the links that our own template shows.
+    """
+
+    def get_context(
+        self, data: Any, accepted_media_type: str | None, renderer_context: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        context = super().get_context(data, accepted_media_type, renderer_context)
+        return context | {"code_style": "", "extra_actions": None, "other_pages": context["extra_actions"]}

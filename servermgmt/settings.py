@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,8 @@ from django.urls import reverse_lazy
 
 from authkeys.allowances import Rate
 from servermgmt.database import database
-from servermgmt.secret import read_or_create_secret_key
+from servermgmt.hosts import origins, own_hosts
+from servermgmt.secret import is_weak, read_or_create_secret_key
 from servermgmt.version import VERSION
 from training.spec import Limits
 
@@ -70,20 +72,43 @@ UPLOADS_DIR = DATA_DIR / "uploads"
 try:
     for folder in (DATABASE_PATH.parent, MODELS_DIR, DATASETS_DIR, SESSIONS_DIR, UPLOADS_DIR):
         folder.mkdir(parents=True, exist_ok=True)
-    SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret_key(DATA_DIR / "secret_key")
+    given_key = env.str("SECRET_KEY", default="")
+    SECRET_KEY = given_key or read_or_create_secret_key(DATA_DIR / "secret_key")
 except OSError as error:
     sys.exit(f"The server cannot write its data: {error}. Set DATA_DIR to a folder that it may write to.")
 
 # --- Security ---------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"])
+if is_weak(SECRET_KEY) and not DEBUG:
+    sys.exit(
+        "SECRET_KEY must be 50 random characters or more. Leave it out, and one is made in DATA_DIR/secret_key."
+        if given_key
+        else f"The secret key in {DATA_DIR / 'secret_key'} is empty or weak. Delete the file, and a new one is made."
+    )
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[]) or own_hosts(env.str("API_HOST", default=""))
+if "*" in ALLOWED_HOSTS and not DEBUG:
+    sys.exit(
+        "ALLOWED_HOSTS must name the hosts by which this server is called, as in train.example.org,10.0.0.5, not '*'. "
+        "Leave it out, and it is this machine's own names and addresses."
+    )
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, int, lowest=0)  # the proxies between the clients and this server
 KEY_RATE = rate("KEY_RATE", "6000/minute")
 ADDRESS_RATE = rate("ADDRESS_RATE", "12000/minute")
 FAILED_ATTEMPTS_RATE = rate("FAILED_ATTEMPTS_RATE", "2000/hour")
 AUDIT_RETENTION_DAYS = number("AUDIT_RETENTION_DAYS", 365, int, lowest=0)  # 0 keeps all
 API_KEYS = [key.strip() for key in env.list("API_KEYS", default=[]) if key.strip()]
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Behind a proxy that ends TLS: what browsers are to be told so that nothing goes without it again.
+BEHIND_TLS = env.bool("BEHIND_TLS", default=False)
+if BEHIND_TLS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^health/?$"]  # the proxy asks without TLS whether the server is there
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+CSRF_COOKIE_HTTPONLY = True  # forms and scripts have the token from their page
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[]) or (origins(ALLOWED_HOSTS) if BEHIND_TLS else [])
 CSRF_FAILURE_VIEW = "servermgmt.errors.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 # A new key is shown in a message: in a cookie it is gone once shown, in the session it would lie in the database.
@@ -91,8 +116,8 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 # --- Applications -----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "servermgmt.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -102,6 +127,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_q",
+    "axes",
     "authkeys",
     "registry",
     "monitoring",
@@ -110,6 +136,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "servermgmt.middleware.RequestIdMiddleware",
+    "servermgmt.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "servermgmt.middleware.TrailingSlashMiddleware",
@@ -123,10 +150,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "servermgmt.middleware.AdminChangesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "servermgmt.urls"
 WSGI_APPLICATION = "servermgmt.wsgi.application"
 APPEND_SLASH = False
+LOGIN_REDIRECT_URL = "admin:index"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -145,6 +174,17 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Whoever guesses at the admin's password is slowed down, by name and address, over all processes.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = number("ADMIN_LOGIN_FAILURES", 10, int, lowest=1)
+AXES_COOLOFF_TIME = timedelta(minutes=number("ADMIN_LOGIN_COOLOFF_MINUTES", 15, int, lowest=1))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a neighbour could keep somebody out for ever
+AXES_CLIENT_IP_CALLABLE = "servermgmt.logins.login_address"
+AXES_LOCKOUT_CALLABLE = "servermgmt.logins.answer_locked"
+AXES_ENABLE_ADMIN = False  # servermgmt/admin.py shows its tables
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Database ---------------------------------------------------------------------------------------------------
@@ -182,7 +222,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "servermgmt.negotiation.StaffSeeHtmlNegotiation",
     "DEFAULT_RENDERER_CLASSES": [
         "servermgmt.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "servermgmt.renderers.BrowsableAPIRenderer",
     ],
     "DEFAULT_PARSER_CLASSES": ["servermgmt.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "servermgmt.pagination.LinkHeaderPagination",
@@ -284,6 +324,7 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # a stranger must not fill the log with tracebacks
         "django-q": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "axes": {"level": "ERROR"},  # it logs what a client calls itself as it came
     },
 }
 
@@ -292,6 +333,7 @@ UNFOLD = {
     "SITE_TITLE": "Training server",
     "SITE_HEADER": "Training server",
     "SITE_SYMBOL": "model_training",
+    "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
     "SIDEBAR": {
         "navigation": [
             {
@@ -325,6 +367,8 @@ UNFOLD = {
                     ("Authentication attempts", "policy", "authkeys_authlog"),
                     ("Kept answers", "replay", "authkeys_keptanswer"),
                     ("Users", "person", "auth_user"),
+                    ("Logins", "login", "axes_accesslog"),
+                    ("Failed logins", "lock", "axes_accessattempt"),
                 ],
             }.items()
         ]

@@ -9,6 +9,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
+from csp.utils import build_policy
 from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.http import errors  # type: ignore[import-untyped]
@@ -96,7 +97,8 @@ class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def handle_error(self, request: Any, client: socket.socket, address: Any, error: Exception) -> None:
-        from servermgmt.errors import CODES, Problem, internal_error  # Django is set up in the worker, not before
+        from servermgmt.csp import NOTHING  # Django is set up in the worker, not before
+        from servermgmt.errors import CODES, Problem, internal_error
 
         if isinstance(error, errors.ParseException):
             status = STATUSES.get(type(error), HTTPStatus.BAD_REQUEST)
@@ -108,6 +110,7 @@ class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
             self.log.error("request %s failed", request_id, exc_info=error)
         body = json.dumps(problem.body())
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+        head += f"Content-Security-Policy: {build_policy(NOTHING)}\r\nX-Content-Type-Options: nosniff\r\n"
         with contextlib.suppress(OSError):  # the client may be gone
             util.write(client, f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
 

@@ -1,6 +1,7 @@
 """Settings refuse nonsense with one clear sentence, before anything starts."""
 
 import os
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from servermgmt.database import database
+from servermgmt.hosts import own_hosts
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def load_settings(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    names = "MAX_CONCURRENT_SESSIONS, TRAINING_LIMITS.epochs, MODELS_DIR"
+DEFAULT_NAMES = "MAX_CONCURRENT_SESSIONS, TRAINING_LIMITS.epochs, MODELS_DIR"
+
+
+def load_settings(data_dir: Path, names: str = DEFAULT_NAMES, **environment: str) -> subprocess.CompletedProcess[str]:
     code = f"from servermgmt.settings import *; print({names})"
     variables = os.environ | {"DATA_DIR": str(data_dir)} | environment
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
@@ -98,3 +102,70 @@ def test_postgresql_is_taken_with_what_its_url_says(tmp_path: Path) -> None:
 def test_without_a_url_it_is_sqlite_at_its_path(tmp_path: Path) -> None:
     settings = database("", tmp_path / "rows.db")
     assert (settings["ENGINE"], settings["NAME"]) == ("django.db.backends.sqlite3", tmp_path / "rows.db")
+
+
+GOOD_KEY = "k9" + string.ascii_letters
+
+
+@pytest.mark.parametrize(
+    "weak",
+    ["secret", GOOD_KEY[:49], "abcd" * 20, "django-insecure-" + GOOD_KEY, "é" * 60],
+    ids=lambda key: f"{key:.20}",
+)
+def test_a_weak_secret_key_is_refused(tmp_path: Path, weak: str) -> None:
+    result = load_settings(tmp_path, SECRET_KEY=weak)
+    assert result.returncode == 1
+    assert result.stderr.startswith("SECRET_KEY must be 50 random characters or more. ")
+    assert result.stderr.count("\n") == 1
+    assert load_settings(tmp_path, SECRET_KEY=weak, DEBUG="true").returncode == 0
+
+
+@pytest.mark.parametrize("weak", [b"", b"\n", b"secret\n", b"\xff\xfe"])
+def test_a_weak_secret_key_in_the_file_is_refused(tmp_path: Path, weak: bytes) -> None:
+    (tmp_path / "secret_key").write_bytes(weak)
+    result = load_settings(tmp_path)
+    assert result.returncode == 1
+    assert f"{tmp_path}/secret_key is empty or weak. Delete the file" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert load_settings(tmp_path, SECRET_KEY=GOOD_KEY).returncode == 0
+
+
+@pytest.mark.parametrize("hosts", ["*", "train.example.org,*"])
+def test_any_host_is_refused(tmp_path: Path, hosts: str) -> None:
+    result = load_settings(tmp_path, ALLOWED_HOSTS=hosts)
+    assert result.returncode == 1
+    assert result.stderr.startswith("ALLOWED_HOSTS must name the hosts ")
+    assert result.stderr.count("\n") == 1
+    assert load_settings(tmp_path, ALLOWED_HOSTS=hosts, DEBUG="true").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "hosts"),
+    [
+        ({}, own_hosts("")),
+        ({"API_HOST": "train.example.org"}, own_hosts("train.example.org")),
+        ({"API_HOST": "train.example.org", "ALLOWED_HOSTS": "a.example,b.example"}, ["a.example", "b.example"]),
+        ({"ALLOWED_HOSTS": ""}, own_hosts("")),
+    ],
+)
+def test_hosts_are_those_given_or_the_machines_own(
+    tmp_path: Path, environment: dict[str, str], hosts: list[str]
+) -> None:
+    assert load_settings(tmp_path, names="ALLOWED_HOSTS", **environment).stdout == f"{hosts}\n"
+
+
+BEHIND_TLS = {"BEHIND_TLS": "true", "ALLOWED_HOSTS": "train.example.org,.lab.example,127.0.0.1,localhost"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "origins"),
+    [
+        (BEHIND_TLS, ["https://train.example.org", "https://*.lab.example"]),
+        (BEHIND_TLS | {"CSRF_TRUSTED_ORIGINS": "https://a.example:8443"}, ["https://a.example:8443"]),
+        (BEHIND_TLS | {"BEHIND_TLS": "false"}, []),
+    ],
+)
+def test_the_origins_behind_tls_are_the_allowed_names(
+    tmp_path: Path, environment: dict[str, str], origins: list[str]
+) -> None:
+    assert load_settings(tmp_path, names="CSRF_TRUSTED_ORIGINS", **environment).stdout == f"{origins}\n"

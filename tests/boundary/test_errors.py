@@ -62,7 +62,8 @@ def check_shape(body: dict[str, Any]) -> None:
         (django_exceptions.RequestDataTooBig("inner words"), 413, "TOO_LARGE", "too large"),
         (django_exceptions.TooManyFilesSent("inner words"), 400, "INVALID_REQUEST", "too many files"),
         (django_exceptions.TooManyFieldsSent("inner words"), 400, "INVALID_REQUEST", "too many fields"),
-        (django_exceptions.DisallowedHost("inner words"), 400, "INVALID_REQUEST", "malformed"),
+        (django_exceptions.DisallowedHost("inner words"), 400, "INVALID_REQUEST", "ALLOWED_HOSTS"),
+        (django_exceptions.SuspiciousOperation("inner words"), 400, "INVALID_REQUEST", "malformed"),
         (MultiPartParserError("inner words"), 400, "INVALID_REQUEST", "multipart"),
         (UnreadablePostError("inner words"), 400, "INVALID_REQUEST", "ended early"),
         (OperationalError("inner words"), 503, "DATABASE_UNAVAILABLE", "Try again"),
@@ -189,11 +190,14 @@ def test_a_forged_form_gets_the_same_shape(db: None) -> None:
     check_shape(response.json())
 
 
-def test_an_impossible_host_is_a_400(client: APIClient) -> None:
-    response = client.get("/echo", HTTP_HOST="a b")
+@pytest.mark.parametrize("host", ["elsewhere.example", "10.9.8.7", "testserver.evil", "a b", "\x1b[31m", "x\x00", ""])
+def test_another_host_is_a_400_that_says_what_to_do(client: APIClient, host: str) -> None:
+    response = client.get("/echo", HTTP_HOST=host)
 
     assert response.status_code == 400
     check_shape(response.json())
+    assert "ALLOWED_HOSTS" in response.json()["detail"]
+    assert not host or host not in response.content.decode()
 
 
 def test_a_405_says_what_is_allowed(client: APIClient) -> None:

@@ -27,6 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     environment = os.environ | {
         "DATA_DIR": str(folder),
         "API_KEYS": "secret",
+        "ALLOWED_HOSTS": "x",
         "MAX_UPLOAD_BYTES": str(LIMIT_BYTES),
         "DJANGO_SETTINGS_MODULE": "servermgmt.settings",
     }
@@ -154,6 +155,7 @@ def test_what_is_no_http_is_answered_in_the_one_shape(server: Path, request_byte
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert json.loads(body)["error"]["code"] == "INVALID_REQUEST"
     assert json.loads(body)["detail"]
+    assert b"default-src 'none'" in head
 
 
 def test_a_truncated_file_is_refused(server: Path) -> None:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -39,9 +38,10 @@ def test_the_first_start_shows_a_key_and_a_password_that_work() -> None:
     output = prepare()
     [key], [password] = KEY.findall(output), PASSWORD.findall(output)
     assert Client().get("/api/v1/system/info", headers={"Authorization": f"Bearer {key}"}).status_code == 200
-    admin = authenticate(username="admin", password=password)
-    assert isinstance(admin, User)
-    assert admin.is_superuser
+    browser = Client()
+    assert browser.post("/admin/login/", {"username": "admin", "password": password}).status_code == 302
+    assert browser.get("/admin/").status_code == 200
+    assert User.objects.get().is_superuser
 
 
 @pytest.mark.django_db

@@ -1,0 +1,123 @@
+"""A real browser in front of the real server."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.processes.server import Server
+
+USER, PASSWORD = "ada", "a password of the tests"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+REPORT_VIOLATIONS = """
+    document.addEventListener("securitypolicyviolation", event =>
+        console.error(`refused by ${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`));
+"""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program; without it there is nothing to see, which only where the server is developed may pass."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    if os.environ.get("CI"):
+        pytest.fail("There is no Chromium: .ci/run installs it.")
+    pytest.skip("There is no Chromium on the PATH, which shows how pages look.")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with an admin, and a row in the tables that fill by themselves."""
+    server = Server(tmp_path_factory.mktemp("server"), DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    try:
+        server.manage("createsuperuser", "--noinput", "--username", USER, "--email", "ada@lab.example")
+        server.manage("createapikey", "robot")
+        server.start_web()
+        server.client.post("/datasets?dataset_name=rows", files={"file": b"a,label\n1,0\n2,1\n"}).raise_for_status()
+        server.client.post("/models?model_name=weights", files={"file": b"weights"}).raise_for_status()
+        yield server
+    finally:
+        server.client.close()
+        server.kill_everything()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody who looks at pages, and keeps what goes wrong there."""
+
+    context: BrowserContext
+    origin: str
+    wrong: list[str] = field(default_factory=list)
+
+    def look_at(self, path: str, status: int = 200) -> Page:
+        """The page, loaded and settled."""
+        page = self.context.new_page()
+        page.add_init_script(REPORT_VIOLATIONS)
+        page.on("console", self.note_console)
+        page.on("pageerror", lambda error: self.wrong.append(f"{path}: {error}"))
+        page.on("request", self.note_request)
+        answer = page.goto(self.origin + path, wait_until="networkidle")
+        assert answer is not None
+        assert answer.status == status
+        return page
+
+    def note_console(self, message: ConsoleMessage) -> None:
+        # A page that is an error by itself, and is shown, is also reported as one that could not be loaded.
+        is_the_page = message.text.startswith("Failed to load resource") and self.is_page(message.location["url"])
+        if message.type in ("error", "warning") and not is_the_page:
+            self.wrong.append(f"{message.location['url']}: {message.text}")
+
+    def is_page(self, url: str) -> bool:
+        return url in {page.url for page in self.context.pages}
+
+    def note_request(self, request: Request) -> None:
+        if urlsplit(request.url).scheme not in ("data", "blob") and not request.url.startswith(self.origin + "/"):
+            self.wrong.append(f"asked for {request.url}")
+
+
+@contextmanager
+def visit(browser: Browser, server: Server) -> Iterator[Visitor]:
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    yield Visitor(context, f"http://127.0.0.1:{server.port}")
+    context.close()
+
+
+@pytest.fixture
+def stranger(browser: Browser, server: Server) -> Iterator[Visitor]:
+    with visit(browser, server) as visitor:
+        yield visitor
+
+
+@pytest.fixture(scope="module")
+def logged_in(browser: Browser, server: Server) -> Iterator[Visitor]:
+    """A superuser, who came in by the form."""
+    with visit(browser, server) as visitor:
+        page = visitor.look_at("/admin/login/")
+        page.fill("[name=username]", USER)
+        page.fill("[name=password]", PASSWORD)
+        page.press("[name=password]", "Enter")
+        page.wait_for_url("**/admin/")
+        page.close()
+        yield visitor
+
+
+@pytest.fixture
+def admin(logged_in: Visitor) -> Iterator[Visitor]:
+    logged_in.wrong.clear()
+    yield logged_in
+    for page in logged_in.context.pages:
+        page.close()
