@@ -12,6 +12,8 @@ CPU_OVER_SECONDS = 0.1  # when the sampler is not there to tell
 
 
 class SystemInfoView(APIView):
+    scope = "system"
+
     @extend_schema(operation_id="system_info", responses=SystemInfoSerializer)
     def get(self, request: Request) -> Response:
         """What the machine is doing now: CPU, memory, disk and GPUs. The GPU figures are null without a GPU."""

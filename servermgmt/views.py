@@ -6,8 +6,10 @@ from typing import Any
 from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema, inline_serializer
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
+from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -31,8 +33,25 @@ class OpenView(APIView):
     permission_classes = (AllowAny,)
 
 
+INDEX = {
+    "service": SERVICE,
+    "version": VERSION,
+    "api": "/api/v1",
+    "docs": "/docs",
+    "redoc": "/redoc",
+    "openapi": "/openapi.json",
+    "health": "/health",
+    "admin": "/admin/",
+}
+
+
 class IndexView(OpenView):
-    @extend_schema(exclude=True)
+    @extend_schema(
+        operation_id="index",
+        tags=["server"],
+        responses=inline_serializer("Index", {name: serializers.CharField() for name in INDEX}),
+        examples=[OpenApiExample("example", INDEX)],
+    )
     def get(self, request: Request) -> Response:
         """What this is, and where to go next."""
         names = ("docs", "redoc", "openapi", "health", "admin:index")
@@ -43,7 +62,18 @@ class IndexView(OpenView):
 class OpenAPIView(OpenView):
     renderer_classes = (OpenApiJsonRenderer2,)
 
-    @extend_schema(exclude=True)
+    @extend_schema(
+        operation_id="openapi",
+        tags=["server"],
+        responses={(200, OpenApiJsonRenderer2.media_type): OpenApiTypes.OBJECT},
+        examples=[
+            OpenApiExample(
+                "example",
+                {"openapi": "3.1.0", "info": {"title": SERVICE, "version": VERSION}, "paths": {}},
+                media_type=OpenApiJsonRenderer2.media_type,
+            )
+        ],
+    )
     def get(self, request: Request) -> Response:
         """The description of the API, for programs."""
         return Response(openapi_document())
@@ -66,12 +96,27 @@ class DocumentationPage:
         return {"Content-Security-Policy": SAME_ORIGIN_ONLY}
 
 
+def page(operation_id: str) -> Any:
+    """Describe an operation that answers with a page."""
+    example = OpenApiExample("example", "<!DOCTYPE html>…", media_type="text/html")
+    html = {(200, "text/html"): OpenApiTypes.STR}
+    return extend_schema(operation_id=operation_id, tags=["server"], responses=html, examples=[example])
+
+
 class SwaggerView(DocumentationPage, SpectacularSwaggerView):
-    pass
+    @page("docs")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The description of the API, to try it out in a browser."""
+        response: Response = super().get(request, *args, **kwargs)
+        return response
 
 
 class RedocView(DocumentationPage, SpectacularRedocView):
-    pass
+    @page("redoc")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The description of the API, to read in a browser."""
+        response: Response = super().get(request, *args, **kwargs)
+        return response
 
 
 class UnknownPathView(APIView):
