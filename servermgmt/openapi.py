@@ -113,7 +113,7 @@ DESCRIPTIONS = {
 }
 
 
-class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class KeyScheme(OpenApiAuthenticationExtension):
     """The two ways to send a key."""
 
     target_class = "authkeys.authentication.KeyAuthentication"
@@ -269,7 +269,7 @@ class OperationSchema(AutoSchema):
         return {name: self._component(name, ResolvedComponent.HEADER, HEADERS[name]) for name in names}
 
     def _component(self, name: str, kind: str, schema: Schema) -> Schema:
-        component = ResolvedComponent(name=name, type=kind, object=name, schema=schema)  # type: ignore[no-untyped-call]
+        component = ResolvedComponent(name=name, type=kind, object=name, schema=schema)
         self.registry.register_on_missing(component)
         reference: Schema = component.ref
         return reference

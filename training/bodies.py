@@ -28,7 +28,7 @@ class Body:
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """The JSON Schema of what read() takes."""
-        return schema_of(cls) | cls.FURTHER
+        return {**schema_of(cls), **cls.FURTHER}
 
     @classmethod
     def further_problems(cls, values: Mapping[str, Any], problems: Problems) -> Problems:

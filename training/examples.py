@@ -139,7 +139,7 @@ REPORT = {
     ],
     "confusion_matrix": [[4, 1], [0, 5]],
 }
-RECORD = {
+RECORD: dict[str, Any] = {
     "versions": {
         "server": "0.1.0",
         "python": "3.11.9",
