@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from registry import examples
@@ -65,13 +65,18 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         read_only_fields = fields
 
 
+@extend_schema_field({"type": "string", "format": "binary", "minLength": 1})
+class NotEmptyFileField(serializers.FileField):
+    """A file, described as one that holds something."""
+
+
 @extend_schema_serializer(
     examples=[OpenApiExample("example", value={"file": examples.CSV}, media_type="multipart/form-data")]
 )
 class UploadSerializer(serializers.Serializer[Any]):
     """The body of an upload: one file."""
 
-    file = serializers.FileField(write_only=True)
+    file = NotEmptyFileField(write_only=True)
 
     def validate_file(self, file: UploadedFile) -> UploadedFile:
         if sum(len(files) for _, files in self.context["request"].FILES.lists()) > 1:

@@ -12,6 +12,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
+from jsonschema import Draft202012Validator
 from rest_framework.permissions import AllowAny
 
 from authkeys.idempotency import HEADER, LONGEST_KEY, Idempotent
@@ -177,6 +178,15 @@ class OperationSchema(AutoSchema):
         parameters: list[Schema] = super()._resolve_path_parameters(variables)
         known = getattr(self.view, "path_parameters", {})
         return [parameter | known.get(parameter["name"], {}) for parameter in parameters]
+
+    def _get_request_body(self, direction: str = "request") -> Schema | None:
+        """No body is read as an empty object: it must be sent unless that will do."""
+        body: Schema | None = super()._get_request_body(direction)
+        if body is not None:
+            serializer: Any = self.get_request_serializer()
+            schema = self.resolve_serializer(serializer, "request").schema
+            body["required"] = not Draft202012Validator(schema).is_valid({})
+        return body
 
     def _map_serializer(self, serializer: Any, direction: str, bypass_extensions: bool = False) -> Schema:
         """An answer never lacks a field, be it null."""

@@ -190,6 +190,7 @@ SPECTACULAR_SETTINGS = {
         "A key goes with every request that is not open, and needs the scope that the operation names, in its security "
         "and as `x-required-scope`. Every error has the one body, whatever raised it. A path that leads nowhere is a "
         "404, and a method that a path does not know a 405 with `Allow`; to whoever sends no valid key both are a 401. "
+        "Whole numbers are sent without a decimal point. "
         "Collections are bare arrays, and `Link` leads to the next page. An answer may carry more fields than are "
         "described here; it never lacks one."
     ),

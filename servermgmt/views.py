@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from servermgmt.renderers import JSONRenderer
 from servermgmt.version import VERSION
 
 SERVICE = "Server Management API"
@@ -86,14 +87,20 @@ def openapi_document() -> dict[str, Any]:
     return document
 
 
-class DocumentationPage:
+class DocumentationPage(OpenView):
     """A page that reads /openapi.json and works without a network."""
 
     url_name = "openapi"
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        return {"Content-Security-Policy": SAME_ORIGIN_ONLY}
+        return {**super().default_response_headers, "Content-Security-Policy": SAME_ORIGIN_ONLY}
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """The page is all that is a page: what else is asked of the path is answered in JSON, as everywhere."""
+        if request.method in ("GET", "HEAD"):
+            return super().perform_content_negotiation(request, force)
+        return JSONRenderer(), JSONRenderer.media_type
 
 
 PAGE: dict[str, Any] = {
