@@ -149,7 +149,7 @@ class OperationSchema(AutoSchema):
 
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
         operation: Schema | None = super().get_operation(*args, **kwargs)
-        if operation is not None and (scope := required_scope(self.view, self.method)):
+        if operation is not None and not self.is_open and (scope := required_scope(self.view, self.method)):
             operation["x-required-scope"] = scope
         return operation
 
