@@ -1,5 +1,5 @@
 # Each of these but help makes .venv and installs what it needs by itself; the second time that takes no time.
-.PHONY: help demo run test faults check
+.PHONY: help demo run test faults fuzz check
 
 PYTHON := .venv/bin/python
 
@@ -8,6 +8,7 @@ help:
 	@echo "make run     start the server; Ctrl-C ends it (API_PORT=8001 make run: on another port)"
 	@echo "make test    run all tests"
 	@echo "make faults  kill every kind of process at random moments and check that no promise is broken (KILLS=30 SEED=…)"
+	@echo "make fuzz    hold the live server to its description with 10,000 requests (EXAMPLES=… for each operation)"
 	@echo "make check   run the linters and type checks"
 
 demo: .venv/server
@@ -23,6 +24,9 @@ test: .venv/development
 
 faults: .venv/development
 	@KILLS=$(KILLS) SEED=$(SEED) $(PYTHON) -m tests.processes.campaign
+
+fuzz: .venv/development
+	@$(PYTHON) -m tests.boundary.fuzzing $(or $(EXAMPLES),230)
 
 check: .venv/development
 	.venv/bin/ruff check .

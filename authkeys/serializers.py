@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
+from authkeys import examples
 from authkeys.models import APIKey, AuthLog
 from authkeys.scopes import SCOPES, in_order
 
@@ -64,6 +66,7 @@ class ScopesField(serializers.ListField):
         return in_order(found)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.NEW_KEY)])
 class NewKeySerializer(StrictSerializer):
     """A key to be made."""
 
@@ -80,6 +83,7 @@ class NewKeySerializer(StrictSerializer):
         return moment
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.ROTATION)])
 class RotationSerializer(StrictSerializer):
     """How a key is to be rotated."""
 
@@ -94,6 +98,7 @@ class RotationSerializer(StrictSerializer):
         return timedelta(seconds=self.validated_data["overlap_seconds"])
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.KEY)])
 class KeySerializer(serializers.ModelSerializer[APIKey]):
     """A key, of which nobody sees more than the beginning."""
 
@@ -123,6 +128,7 @@ class KeySerializer(serializers.ModelSerializer[APIKey]):
         return key.refusal is None
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.MADE_KEY)])
 class MadeKeySerializer(KeySerializer):
     """A key that was just made, in clear."""
 
@@ -135,6 +141,7 @@ class MadeKeySerializer(KeySerializer):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.OWN_KEY)])
 class SelfSerializer(serializers.Serializer[Any]):
     """Who asks. A key from the environment and a person in a browser have no id and do not end."""
 
@@ -147,6 +154,7 @@ class SelfSerializer(serializers.Serializer[Any]):
     last_used_at = serializers.DateTimeField(allow_null=True)
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.ATTEMPT)])
 class AttemptSerializer(serializers.ModelSerializer[AuthLog]):
     """One row of the audit log."""
 
@@ -170,6 +178,7 @@ class AttemptSerializer(serializers.ModelSerializer[AuthLog]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.REVOKED)])
 class RevokedSerializer(serializers.Serializer[Any]):
     """The answer to a revocation."""
 

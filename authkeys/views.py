@@ -6,14 +6,14 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from authkeys import scopes
+from authkeys import examples, scopes
 from authkeys.attempts_filter import PARAMETERS, asked_for
 from authkeys.authentication import actor, held_scopes
 from authkeys.changes import ChangingView
@@ -34,6 +34,7 @@ from authkeys.serializers import (
 LARGEST_ID = 2**63 - 1
 
 
+@extend_schema(tags=["keys"])
 class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
     """Keys that nobody has revoked. Whoever manages them can give and take no more than he has himself."""
 
@@ -41,6 +42,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
     queryset = APIKey.objects.kept()
     serializer_class = KeySerializer
     lookup_url_kwarg = "key_id"
+    path_parameters = {"key_id": {"schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID}, "example": 7}}
     lookup_value_regex = "[0-9]{1,19}"
     shown_once = ("key",)
 
@@ -71,7 +73,11 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
         self.require_own(asked.validated_data["scopes"])
         return self.answer_made(*APIKey.objects.create_key(**asked.validated_data))
 
-    @extend_schema(operation_id="rotate_key", request=RotationSerializer, responses=MadeKeySerializer)
+    @extend_schema(
+        operation_id="rotate_key",
+        request=RotationSerializer,
+        responses={200: MadeKeySerializer, 409: ["KEY_NOT_USABLE"]},
+    )
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, key_id: str) -> Response:
         """Make a key in place of this one, which goes on working for a while. The new one is shown this once."""
@@ -112,6 +118,7 @@ class KeyViewSet(ChangingView, GenericViewSet[APIKey]):
         return Response(MadeKeySerializer(row).data, headers={"Cache-Control": "no-store"})
 
 
+@extend_schema(tags=["audit"])
 class AuditViewSet(GenericViewSet[AuthLog]):
     """Who has asked for what, and what was answered."""
 
@@ -136,7 +143,10 @@ class AuditViewSet(GenericViewSet[AuthLog]):
         return self.get_paginated_response(AttemptSerializer(page, many=True).data)
 
     @extend_schema(
-        operation_id="export_attempts", parameters=PARAMETERS, responses={(200, "text/csv"): OpenApiTypes.STR}
+        operation_id="export_attempts",
+        parameters=PARAMETERS,
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+        examples=[OpenApiExample("example", examples.EXPORT, media_type="text/csv")],
     )
     @action(detail=False, pagination_class=None)
     def export(self, request: Request) -> StreamingHttpResponse:

@@ -4,13 +4,27 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from registry import examples
 from registry.errors import TooLarge
+from registry.formats import FORMATS
 from registry.models import Dataset, Model
 
 
+class SizeField(serializers.FloatField):
+    """Units of 2**20 bytes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, help_text="In units of 2**20 bytes, exact to a byte.", **options)
+
+
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.MODEL)])
 class RegisteredModelSerializer(serializers.ModelSerializer[Model]):
+    """A model's file, and where it comes from."""
+
+    size_mb = SizeField(read_only=True)
     file_path = serializers.CharField(source="path", read_only=True, help_text="Where the file lies on the server.")
 
     class Meta:
@@ -19,7 +33,19 @@ class RegisteredModelSerializer(serializers.ModelSerializer[Model]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.DATASET)])
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    """A dataset, described by what its file was found to hold."""
+
+    size_mb = SizeField(read_only=True)
+    sample_count = serializers.IntegerField(min_value=0, read_only=True, help_text="Of a text, its characters.")
+    format = serializers.ChoiceField(choices=FORMATS, read_only=True)
+    class_count = serializers.IntegerField(
+        min_value=0,
+        read_only=True,
+        allow_null=True,
+        help_text="Distinct labels; null for real numbers. Of a text, its distinct characters.",
+    )
     file_path = serializers.CharField(source="path", read_only=True, help_text="Where the file lies on the server.")
 
     class Meta:
@@ -39,10 +65,18 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         read_only_fields = fields
 
 
+@extend_schema_field({"type": "string", "format": "binary", "minLength": 1})
+class NotEmptyFileField(serializers.FileField):
+    """A file, described as one that holds something."""
+
+
+@extend_schema_serializer(
+    examples=[OpenApiExample("example", value={"file": examples.CSV}, media_type="multipart/form-data")]
+)
 class UploadSerializer(serializers.Serializer[Any]):
     """The body of an upload: one file."""
 
-    file = serializers.FileField(write_only=True)
+    file = NotEmptyFileField(write_only=True)
 
     def validate_file(self, file: UploadedFile) -> UploadedFile:
         if sum(len(files) for _, files in self.context["request"].FILES.lists()) > 1:
@@ -52,14 +86,16 @@ class UploadSerializer(serializers.Serializer[Any]):
         return file
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.REGISTERED)])
 class RegisteredSerializer(serializers.Serializer[Any]):
     """The answer to an upload."""
 
     message = serializers.CharField()
     name = serializers.CharField()
-    size_mb = serializers.FloatField()
+    size_mb = SizeField()
 
 
+@extend_schema_serializer(examples=[OpenApiExample("example", value=examples.DELETED)])
 class DeletedSerializer(serializers.Serializer[Any]):
     """The answer to a delete."""
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.http import FileResponse, Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,9 +25,16 @@ from registry.serializers import (
 )
 from registry.uploads import UploadParser
 
+UPLOADED = {200: RegisteredSerializer, 400: ["INVALID_NAME"], 409: ["NAME_TAKEN"], 507: ["STORAGE_FULL"]}
+
 
 def name_parameter(name: str) -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "string", "pattern": f"^{NAME}$"}, required=True, description="A free name.")
+
+
+def path_parameters(example: str) -> dict[str, dict[str, Any]]:
+    """A session's model may have a longer name than an upload."""
+    return {"name": {"schema": {"type": "string", "minLength": 1, "maxLength": 200}, "example": example}}
 
 
 class StoredFileViewSet(ChangingView, ListModelMixin, GenericViewSet[Any]):
@@ -63,6 +70,7 @@ class StoredFileViewSet(ChangingView, ListModelMixin, GenericViewSet[Any]):
 
 class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
     scope = "datasets"
+    path_parameters = path_parameters("digits")
     queryset = Dataset.objects.all()
     serializer_class = DatasetSerializer
 
@@ -84,7 +92,7 @@ class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
                 "format", enum=FORMATS, description="What the file is; without it, the file's content decides."
             ),
         ],
-        responses=RegisteredSerializer,
+        responses=UPLOADED | {400: ["INVALID_DATASET", "INVALID_NAME"]},
     )
     def create(self, request: Request) -> Response:
         """Register a dataset: csv, JSON, npy, npz, text, or an archive (zip, tar.gz) of images, a folder per class."""
@@ -96,6 +104,7 @@ class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
 
 class ModelViewSet(StoredFileViewSet):
     scope = "models"
+    path_parameters = path_parameters("mlp_digits_0123456789ab")
     queryset = Model.objects.all()
     serializer_class = RegisteredModelSerializer
 
@@ -114,7 +123,7 @@ class ModelViewSet(StoredFileViewSet):
     @extend_schema(
         operation_id="upload_model",
         parameters=[name_parameter("model_name")],
-        responses=RegisteredSerializer,
+        responses=UPLOADED,
     )
     def create(self, request: Request) -> Response:
         """Register a model. The file is kept as it is, and not looked into."""
@@ -122,7 +131,11 @@ class ModelViewSet(StoredFileViewSet):
         with Model.storing(name, self.uploaded_file().chunks()) as model:
             return self.registered(model)
 
-    @extend_schema(operation_id="download_model", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(
+        operation_id="download_model",
+        examples=[OpenApiExample("example", "(the bytes of the file)", media_type="application/octet-stream")],
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
     def download(self, request: Request, name: str) -> FileResponse:
         """The model's file, byte for byte."""
         model: Model = self.get_object()

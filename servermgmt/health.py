@@ -1,6 +1,6 @@
 """Whether the server is there."""
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,10 +14,12 @@ class HealthView(OpenView):
 
     @extend_schema(
         operation_id="health",
+        tags=["server"],
         responses=inline_serializer(
-            "Health",
+            "ServerHealth",
             {"status": serializers.CharField(), "service": serializers.CharField(), "version": serializers.CharField()},
         ),
+        examples=[OpenApiExample("example", {"status": "healthy", "service": SERVICE, "version": VERSION})],
     )
     def get(self, request: Request) -> Response:
         """Says that the server answers, and which version it is."""

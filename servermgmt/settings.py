@@ -234,9 +234,41 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Server Management API",
-    "DESCRIPTION": "Runs, watches and manages PyTorch training on one machine.",
+    "DESCRIPTION": (
+        "Runs, watches and manages PyTorch training on one machine.\n\n"
+        "A key goes with every request that is not open, and needs the scope that the operation names, in its security "
+        "and as `x-required-scope`. Every error has the one body, whatever raised it. A path that leads nowhere is a "
+        "404, and a method that a path does not know a 405 with `Allow`; to whoever sends no valid key both are a 401. "
+        "Whole numbers are sent without a decimal point. "
+        "Collections are bare arrays, and `Link` leads to the next page. An answer may carry more fields than are "
+        "described here; it never lacks one."
+    ),
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "The server that this description comes from."}],
+    "TAGS": [
+        {"name": "sessions", "description": "Start trainings, watch them, steer them."},
+        {"name": "queue", "description": "What waits and where, and whether anything may start."},
+        {"name": "architectures", "description": "What can be trained."},
+        {"name": "datasets", "description": "What there is to train on."},
+        {"name": "models", "description": "Weights: uploaded, or trained here."},
+        {"name": "system", "description": "The machine."},
+        {"name": "keys", "description": "Who may use the server, and for what."},
+        {"name": "audit", "description": "Who has asked for what, and what was answered."},
+        {"name": "server", "description": "Open to everybody: whether the server is there, and what it can do."},
+    ],
+    # A request and an answer differ: what is asked for may be left out, and what is answered is always there.
+    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_PATCH": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "State": "training.state.State",
+        "Health": "training.state.Health",
+        "Action": "training.state.Action",
+        "WaitingReason": "training.obstacles.WaitingReason",
+        "Labels": "registry.models.Dataset.Labels",
+        "Reason": "authkeys.models.Reason",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

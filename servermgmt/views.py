@@ -6,8 +6,10 @@ from typing import Any
 from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, extend_schema, inline_serializer
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer
@@ -29,8 +31,25 @@ class OpenView(APIView):
     permission_classes = (AllowAny,)
 
 
+INDEX = {
+    "service": SERVICE,
+    "version": VERSION,
+    "api": "/api/v1",
+    "docs": "/docs",
+    "redoc": "/redoc",
+    "openapi": "/openapi.json",
+    "health": "/health",
+    "admin": "/admin/",
+}
+
+
 class IndexView(OpenView):
-    @extend_schema(exclude=True)
+    @extend_schema(
+        operation_id="index",
+        tags=["server"],
+        responses=inline_serializer("Index", {name: serializers.CharField() for name in INDEX}),
+        examples=[OpenApiExample("example", INDEX)],
+    )
     def get(self, request: Request) -> Response:
         """What this is, and where to go next."""
         names = ("docs", "redoc", "openapi", "health", "admin:index")
@@ -41,7 +60,18 @@ class IndexView(OpenView):
 class OpenAPIView(OpenView):
     renderer_classes = (OpenApiJsonRenderer2,)
 
-    @extend_schema(exclude=True)
+    @extend_schema(
+        operation_id="openapi",
+        tags=["server"],
+        responses={(200, OpenApiJsonRenderer2.media_type): OpenApiTypes.OBJECT},
+        examples=[
+            OpenApiExample(
+                "example",
+                {"openapi": "3.1.0", "info": {"title": SERVICE, "version": VERSION}, "paths": {}},
+                media_type=OpenApiJsonRenderer2.media_type,
+            )
+        ],
+    )
     def get(self, request: Request) -> Response:
         """The description of the API, for programs."""
         return Response(openapi_document())
@@ -50,7 +80,7 @@ class OpenAPIView(OpenView):
 @functools.cache
 def openapi_document() -> dict[str, Any]:
     """Made once: it is the same for everybody, and making it takes long enough to be a burden on an open path."""
-    document: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    document: dict[str, Any] = SchemaGenerator().get_schema(public=True)
     return document
 
 
@@ -63,12 +93,29 @@ class DocumentationPage(APIView):
         return super().get_renderers() if self.request.method in ("GET", "HEAD") else [JSONRenderer()]
 
 
+PAGE: dict[str, Any] = {
+    "tags": ["server"],
+    "responses": {(200, "text/html"): OpenApiTypes.STR},
+    "examples": [OpenApiExample("example", "<!DOCTYPE html>…", media_type="text/html")],
+}
+
+
 class SwaggerView(DocumentationPage, SpectacularSwaggerSplitView):
     """Its script has an address of its own."""
 
+    @extend_schema(operation_id="docs", **PAGE)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The description of the API, to try it out in a browser."""
+        response: Response = super().get(request, *args, **kwargs)
+        return response
+
 
 class RedocView(DocumentationPage, SpectacularRedocView):
-    pass
+    @extend_schema(operation_id="redoc", **PAGE)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The description of the API, to read in a browser."""
+        response: Response = super().get(request, *args, **kwargs)
+        return response
 
 
 class UnknownPathView(APIView):

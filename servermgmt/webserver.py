@@ -100,17 +100,18 @@ class JSONErrorWorker(ThreadWorker):  # type: ignore[misc]
         from servermgmt.csp import NOTHING  # Django is set up in the worker, not before
         from servermgmt.errors import CODES, Problem, internal_error
 
+        request_id = uuid.uuid4().hex
         if isinstance(error, errors.ParseException):
             status = STATUSES.get(type(error), HTTPStatus.BAD_REQUEST)
             problem = Problem(status, CODES[400], f"The request is not HTTP as this server reads it: {status.phrase}.")
         else:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            request_id = uuid.uuid4().hex
             problem = internal_error(request_id)
             self.log.error("request %s failed", request_id, exc_info=error)
         body = json.dumps(problem.body())
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
         head += f"Content-Security-Policy: {build_policy(NOTHING)}\r\nX-Content-Type-Options: nosniff\r\n"
+        head += f"X-Request-ID: {request_id}\r\n"
         with contextlib.suppress(OSError):  # the client may be gone
             util.write(client, f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
 

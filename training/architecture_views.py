@@ -11,12 +11,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from training import examples
 from training.catalogue import DataKind
 from training.installation import catalogue, installation
+from training.serializers import shown
 
 KINDS: tuple[str, ...] = get_args(DataKind)
 
 
+@shown(examples.ARCHITECTURE)
 class ArchitectureSerializer(serializers.Serializer[Any]):
     """A network by name."""
 
@@ -29,6 +32,7 @@ class ArchitectureSerializer(serializers.Serializer[Any]):
     )
 
 
+@shown(examples.LEFT_OUT)
 class LeftOutSerializer(serializers.Serializer[Any]):
     """A module that should have brought architectures and could not."""
 
@@ -51,7 +55,7 @@ class ArchitectureViewSet(GenericViewSet[Any]):
     @extend_schema(
         operation_id="list_architectures",
         parameters=[OpenApiParameter("takes", str, enum=KINDS, description="Those that can learn such data.")],
-        responses=ArchitectureSerializer(many=True),
+        responses={200: ArchitectureSerializer(many=True), 503: ["CATALOGUE_UNAVAILABLE"]},
     )
     def list(self, request: Request) -> Response:
         """Every architecture with its arguments."""
@@ -60,7 +64,10 @@ class ArchitectureViewSet(GenericViewSet[Any]):
             raise ValidationError({"takes": [f"must be one of {', '.join(KINDS)}"]})
         return self.answer_list([asdict(entry) for entry in catalogue().values() if kind in (None, *entry.takes)])
 
-    @extend_schema(operation_id="list_left_out_architectures", responses=LeftOutSerializer(many=True))
+    @extend_schema(
+        operation_id="list_left_out_architectures",
+        responses={200: LeftOutSerializer(many=True), 503: ["CATALOGUE_UNAVAILABLE"]},
+    )
     @action(detail=False)
     def left_out(self, request: Request) -> Response:
         """The modules that should have brought architectures and could not, each with the reason."""

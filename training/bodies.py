@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from training.fields import Problems, check_object
+from training.fields import Problems, check_object, schema_of
 from training.spec import InvalidConfig
 
 
@@ -11,6 +11,8 @@ class Body:
     """What a client sends; the fields are those of the dataclass that derives from this."""
 
     SHAPE: ClassVar[str] = "a JSON object"
+    # What further_problems() asks for beside the single fields, as a JSON Schema.
+    FURTHER: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def read(cls, data: object) -> Self:
@@ -22,6 +24,11 @@ class Body:
         if problems:
             raise InvalidConfig(problems)
         return cls(**values)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON Schema of what read() takes."""
+        return {**schema_of(cls), **cls.FURTHER}
 
     @classmethod
     def further_problems(cls, values: Mapping[str, Any], problems: Problems) -> Problems:

@@ -218,6 +218,22 @@ def schema_of(cls: type, bounds: Mapping[str, Within] | None = None) -> dict[str
     }
 
 
+def answer_schema_of(cls: type, bounds: Mapping[str, Within] | None = None) -> dict[str, Any]:
+    """The JSON Schema of what was accepted, as answers show it: every field is there, and there may be more."""
+    return _opened(schema_of(cls, bounds))
+
+
+def _opened(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same for an object that lacks no field of this schema, and for those in it that the schema knows."""
+    opened = {name: value for name, value in schema.items() if name not in ("default", "additionalProperties")}
+    if "properties" in schema:
+        opened["properties"] = {name: _opened(inner) for name, inner in schema["properties"].items()}
+        opened["required"] = list(schema["properties"])
+    if "anyOf" in schema:
+        opened["anyOf"] = [_opened(inner) for inner in schema["anyOf"]]
+    return opened
+
+
 def default_of(field: Field) -> Any:
     """A field's default as JSON knows it."""
     if dataclasses.is_dataclass(field.default):

@@ -13,6 +13,13 @@ from training.models import TrainingSession
 class Move(Body):
     """Where a queued session is to stand: one of the two, or both."""
 
+    FURTHER = {
+        "anyOf": [
+            {"required": ["priority"], "properties": {"priority": {"type": "integer"}}},
+            {"required": ["position"], "properties": {"position": {"type": "integer"}}},
+        ]
+    }
+
     priority: int | None = option(
         None, within=(-100, 100), help="Higher starts first; it comes behind those that have this priority already."
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -13,12 +13,16 @@ from rest_framework.viewsets import GenericViewSet
 
 from authkeys.authentication import actor
 from authkeys.changes import ChangingView
-from training.fields import schema_of
+from training import examples
 from training.models import QueueControl, TrainingSession
 from training.moving import Move
-from training.serializers import MessageSerializer, SessionSerializer
+from training.serializers import MessageSerializer, SessionSerializer, shown
+from training.views import PATH_PARAMETERS
+
+COUNT = serializers.IntegerField(min_value=0)
 
 
+@shown(examples.MOVE)
 class MoveSerializer(serializers.Serializer[Any]):
     """Where a session stands, as the browsable API's form shows it: Move checks what comes back."""
 
@@ -32,9 +36,10 @@ class MoveSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     target_class = MoveSerializer
 
     def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
-        return schema_of(Move)
+        return Move.schema()
 
 
+@shown(examples.QUEUE_STATE)
 class QueueStateSerializer(serializers.ModelSerializer[QueueControl]):
     """Whether sessions may start, and how many there are."""
 
@@ -52,16 +57,20 @@ class QueueStateSerializer(serializers.ModelSerializer[QueueControl]):
     def get_paused_by(self, control: QueueControl) -> str | None:
         return control.paused_by or None
 
+    @extend_schema_field(COUNT)
     def get_running(self, control: QueueControl) -> int:
         return TrainingSession.objects.running().count()
 
+    @extend_schema_field(COUNT)
     def get_queued(self, control: QueueControl) -> int:
         return TrainingSession.objects.queued().count()
 
+    @extend_schema_field(COUNT)
     def get_draining(self, control: QueueControl) -> int:
         return TrainingSession.objects.draining().count()
 
 
+@extend_schema(tags=["queue"])
 class QueueViewSet(ChangingView, GenericViewSet[Any]):
     """The queue: look at it, move what waits, pause it, empty the machine for maintenance."""
 
@@ -69,14 +78,19 @@ class QueueViewSet(ChangingView, GenericViewSet[Any]):
     queryset = TrainingSession.objects.for_answers()
     serializer_class = MoveSerializer
     lookup_field = "session_id"
+    path_parameters = PATH_PARAMETERS
 
-    @extend_schema(responses=SessionSerializer(many=True))
+    @extend_schema(operation_id="list_queue", responses=SessionSerializer(many=True))
     def list(self, request: Request) -> Response:
         """The queued sessions, in the order in which they will start."""
         page = self.paginate_queryset(TrainingSession.objects.for_answers().queued())
         return self.get_paginated_response(SessionSerializer(page, many=True).data)
 
-    @extend_schema(request=MoveSerializer, responses=SessionSerializer)
+    @extend_schema(
+        operation_id="move_in_queue",
+        request=MoveSerializer,
+        responses={200: SessionSerializer, 400: ["INVALID_CONFIG"], 409: ["ILLEGAL_STATE"]},
+    )
     def partial_update(self, request: Request, session_id: str) -> Response:
         """Move a queued session, by its priority or to a position."""
         move = Move.read(request.data)
@@ -84,34 +98,34 @@ class QueueViewSet(ChangingView, GenericViewSet[Any]):
         session.move_in_queue(actor(request), move.priority, move.position)
         return Response(SessionSerializer(session).data)
 
-    @extend_schema(responses=MessageSerializer)
+    @extend_schema(operation_id="take_out_of_queue", responses={200: MessageSerializer, 409: ["ILLEGAL_STATE"]})
     def destroy(self, request: Request, session_id: str) -> Response:
         """Take a session out of the queue; it ends as stopped."""
         session = self.get_object()
         session.cancel(by=actor(request))
         return Response({"message": f"Session {session} is out of the queue."})
 
-    @extend_schema(responses=QueueStateSerializer)
+    @extend_schema(operation_id="get_queue_state", responses=QueueStateSerializer)
     @action(detail=False)
     def state(self, request: Request) -> Response:
         """Whether sessions may start, and how many run and wait."""
         return self.answer_state()
 
-    @extend_schema(request=None, responses=QueueStateSerializer)
+    @extend_schema(operation_id="pause_queue", request=None, responses=QueueStateSerializer)
     @action(detail=False, methods=["post"])
     def pause(self, request: Request) -> Response:
         """Let no session start any more; those that run go on."""
         QueueControl.objects.pause(by=actor(request))
         return self.answer_state()
 
-    @extend_schema(request=None, responses=QueueStateSerializer)
+    @extend_schema(operation_id="resume_queue", request=None, responses=QueueStateSerializer)
     @action(detail=False, methods=["post"])
     def resume(self, request: Request) -> Response:
         """Let sessions start again."""
         QueueControl.objects.resume()
         return self.answer_state()
 
-    @extend_schema(request=None, responses=QueueStateSerializer)
+    @extend_schema(operation_id="drain_queue", request=None, responses=QueueStateSerializer)
     @action(detail=False, methods=["post"])
     def drain(self, request: Request) -> Response:
         """Pause the queue, and have what runs save a checkpoint and go back to the place that it came from."""

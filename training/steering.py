@@ -46,6 +46,8 @@ def outlook(session: TrainingSession) -> str:
 class Bulk(Body):
     """The same asked of many sessions."""
 
+    FURTHER = {"allOf": [{"properties": {"session_ids": {"minItems": 1}}}]}
+
     action: str = option(choices=tuple(map(str, ASK)), help="What is asked of each.")
     session_ids: tuple[str, ...] = option(length=1000, help="1 to 1000 ids. Each is answered once, in this order.")
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, Throttled, ValidationError
@@ -19,10 +19,12 @@ from rest_framework.viewsets import GenericViewSet
 
 from authkeys.authentication import actor
 from authkeys.changes import ChangingView
+from training import examples
 from training.estimate import EstimateBusy, estimate
 from training.ingest import LARGEST_STEP, SERIES_NAME
 from training.installation import catalogue
 from training.models import IllegalTransition, LogEntry, Metric, TrainingSession
+from training.recovery import SESSION_ID
 from training.restart import Restart, restarting
 from training.serializers import (
     BulkResultSerializer,
@@ -31,6 +33,8 @@ from training.serializers import (
     LogEntrySerializer,
     MessageSerializer,
     MetricSerializer,
+    RecordSerializer,
+    ReportSerializer,
     RestartSerializer,
     SeriesSerializer,
     SessionConfigSerializer,
@@ -44,9 +48,19 @@ from training.state import Action
 from training.steering import Bulk, steer
 from training.tensorboard import tensorboard_archive
 
-SESSION_ID = OpenApiParameter("session_id", str, OpenApiParameter.PATH, description="sess_ and 12 hex digits")
+PATH_PARAMETERS = {
+    "session_id": {
+        "schema": {"type": "string", "pattern": f"^{SESSION_ID}$"},
+        "description": "sess_ and 12 hex digits",
+        "example": examples.SESSION_ID,
+    }
+}
+LISTED_NAMES = "^[^\\x00-\\x1f\\x7f,]{1,100}(,[^\\x00-\\x1f\\x7f,]{1,100})*$"  # of SERIES_NAME
+STEERED = {200: MessageSerializer, 409: ["ILLEGAL_STATE"]}
+CONFIGURED = {400: ["INVALID_CONFIG"], 503: ["CATALOGUE_UNAVAILABLE"]}
 
 
+@extend_schema(tags=["sessions"])
 class SessionViewSet(ChangingView, GenericViewSet[Any]):
     """Sessions: start them, watch them, steer them."""
 
@@ -54,6 +68,7 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
     queryset = TrainingSession.objects.for_answers()
     serializer_class = SessionConfigSerializer
     lookup_field = "session_id"
+    path_parameters = PATH_PARAMETERS
     page_size: int | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -72,14 +87,22 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         """A page of rows, in the order that they have."""
         return self.get_paginated_response(serializer(self.paginate_queryset(rows), many=True).data)
 
-    @extend_schema(request=SessionConfigSerializer, responses=SubmittedSerializer)
+    @extend_schema(
+        operation_id="start_session",
+        request=SessionConfigSerializer,
+        responses={200: SubmittedSerializer, **CONFIGURED},
+    )
     @action(detail=False, methods=["post"])
     def start(self, request: Request) -> Response:
         """Queue a session; it starts by itself when a place is free."""
         session = TrainingSession.objects.submit(request.data, by=actor(request))
         return Response(SubmittedSerializer(session).data)
 
-    @extend_schema(request=BulkSerializer, responses=BulkResultSerializer(many=True))
+    @extend_schema(
+        operation_id="steer_sessions",
+        request=BulkSerializer,
+        responses={200: BulkResultSerializer(many=True), 400: ["INVALID_CONFIG"]},
+    )
     @action(detail=False, methods=["post"], serializer_class=BulkSerializer, pagination_class=None)
     def bulk(self, request: Request) -> Response:
         """Ask the same of many sessions; a result for each."""
@@ -100,7 +123,11 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
             message = error["message"]
         return {"session_id": session_id, "done": error is None, "message": message, "error": error}
 
-    @extend_schema(request=SessionConfigSerializer, responses=EstimateSerializer)
+    @extend_schema(
+        operation_id="validate_session",
+        request=SessionConfigSerializer,
+        responses={200: EstimateSerializer, **CONFIGURED, 507: ["STORAGE_FULL"]},
+    )
     @action(detail=False, methods=["post"], change_is_slow=True)
     def validate(self, request: Request) -> Response:
         """Say what a session would cost, from its first steps, and queue nothing."""
@@ -115,57 +142,66 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         """Ask this of the session in the path."""
         return Response({"message": steer(self.get_object(), action, actor(self.request))})
 
-    @extend_schema(request=None, responses=MessageSerializer)
+    @extend_schema(operation_id="pause_session", request=None, responses=STEERED)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, session_id: str) -> Response:
         """Let a session wait until it is resumed: a queued one at once, a running one after its step, saved."""
         return self.ask(Action.PAUSE)
 
-    @extend_schema(request=None, responses=MessageSerializer)
+    @extend_schema(operation_id="resume_session", request=None, responses=STEERED)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, session_id: str) -> Response:
         """Put a paused session back into the queue, to the place that it had."""
         return self.ask(Action.RESUME)
 
-    @extend_schema(request=None, responses=MessageSerializer)
+    @extend_schema(operation_id="stop_session", request=None, responses=STEERED)
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, session_id: str) -> Response:
         """Stop a session: a queued one at once, a running one after its step, with its weights saved."""
         return self.ask(Action.STOP)
 
-    @extend_schema(request=None, responses=MessageSerializer)
+    @extend_schema(operation_id="kill_session", request=None, responses=STEERED)
     @action(detail=True, methods=["post"])
     def kill(self, request: Request, session_id: str) -> Response:
         """End a session now, without anything being saved."""
         return self.ask(Action.KILL)
 
-    @extend_schema(request=RestartSerializer, responses=SubmittedSerializer)
+    @extend_schema(
+        operation_id="restart_session",
+        request=RestartSerializer,
+        responses={
+            200: SubmittedSerializer,
+            **CONFIGURED,
+            409: ["CANNOT_REPEAT", "NO_CHECKPOINT"],
+            507: ["STORAGE_FULL"],
+        },
+    )
     @action(detail=True, methods=["post"], serializer_class=RestartSerializer, change_is_slow=True)
     def restart(self, request: Request, session_id: str) -> Response:
         """Queue a session with the same spec, from the beginning or as a fork that goes on from a checkpoint."""
         with restarting(self.get_object(), Restart.read(request.data), by=actor(request)) as session:
             return self.conclude(Response(SubmittedSerializer(session).data))
 
-    @extend_schema(responses=TransitionSerializer(many=True))
+    @extend_schema(operation_id="list_transitions", responses=TransitionSerializer(many=True))
     @action(detail=True)
     def transitions(self, request: Request, session_id: str) -> Response:
         """Every change of a session's state, the first one first: when it was, by whom and why."""
         return self.answer_list(self.get_object().transitions.order_by("id"), TransitionSerializer)
 
-    @extend_schema(responses=StatusSerializer)
+    @extend_schema(operation_id="get_status", responses=StatusSerializer)
     @action(detail=True)
     def status(self, request: Request, session_id: str) -> Response:
         """The true state of a session."""
         return Response(StatusSerializer(self.get_object()).data)
 
-    @extend_schema(responses=MetricSerializer)
+    @extend_schema(operation_id="get_metrics", responses=MetricSerializer(allow_null=True))
     @action(detail=True)
     def metrics(self, request: Request, session_id: str) -> Response:
         """The metrics of the newest epoch, or null before the first."""
         newest = self.metrics_of(self.get_object()).last()
         return Response(MetricSerializer(newest).data if newest else None)
 
-    @extend_schema(responses=MetricSerializer(many=True))
+    @extend_schema(operation_id="list_metrics", responses=MetricSerializer(many=True))
     @action(detail=True)
     def history(self, request: Request, session_id: str) -> Response:
         """The metrics of every epoch, in order."""
@@ -176,15 +212,22 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         return session.metrics.select_related("session").order_by("epoch")
 
     @extend_schema(
+        operation_id="get_series",
         parameters=[
-            OpenApiParameter("names", str, description="The series, separated by commas; without it all of them."),
+            OpenApiParameter(
+                "names",
+                {"type": "string", "pattern": LISTED_NAMES},
+                description="The series, separated by commas; without it all of them.",
+            ),
             OpenApiParameter(
                 "points",
                 {"type": "integer", "minimum": FEWEST_POINTS, "maximum": MOST_POINTS, "default": DEFAULT_POINTS},
                 description="The most points of each series; the lowest and the highest of the data are among them.",
             ),
             OpenApiParameter(
-                "after", {"type": "integer", "minimum": 0}, description="Only what comes behind this step."
+                "after",
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_STEP},
+                description="Only what comes behind this step.",
             ),
         ],
         responses=SeriesSerializer(many=True),
@@ -201,7 +244,11 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         found = read_series(self.get_object(), listed, DEFAULT_POINTS if points is None else points, after)
         return Response([series.as_dict() for series in found])
 
-    @extend_schema(responses={(200, "application/zip"): OpenApiTypes.BINARY})
+    @extend_schema(
+        operation_id="download_tensorboard",
+        examples=[OpenApiExample("example", "PK… (the bytes of the archive)", media_type="application/zip")],
+        responses={(200, "application/zip"): OpenApiTypes.BINARY, 507: ["STORAGE_FULL"]},
+    )
     @action(detail=True)
     def tensorboard(self, request: Request, session_id: str) -> FileResponse:
         """The series as an archive to unpack into TensorBoard's log directory."""
@@ -209,19 +256,19 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         name = f"{session_id}_tensorboard.zip"
         return FileResponse(archive, as_attachment=True, filename=name, content_type="application/zip")
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="get_record", responses=RecordSerializer(allow_null=True))
     @action(detail=True)
     def record(self, request: Request, session_id: str) -> Response:
         """What reproducing the session takes, as its trainer found it, or null before it starts."""
         return Response(self.get_object().record)
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="get_report", responses=ReportSerializer(allow_null=True))
     @action(detail=True)
     def report(self, request: Request, session_id: str) -> Response:
         """How the final weights do on the validation split, in detail, or null before the end."""
         return Response(self.get_object().report)
 
-    @extend_schema(responses=LogEntrySerializer(many=True))
+    @extend_schema(operation_id="list_log_entries", responses=LogEntrySerializer(many=True))
     @action(detail=True, page_size=100)
     def logs(self, request: Request, session_id: str) -> Response:
         """The newest entries of a session's log, oldest first. The next page holds those before them."""
@@ -229,7 +276,7 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         page = self.paginate_queryset(entries) or []
         return self.get_paginated_response(LogEntrySerializer(page[::-1], many=True).data)
 
-    @extend_schema(responses=SessionSerializer(many=True))
+    @extend_schema(operation_id="list_sessions", responses=SessionSerializer(many=True))
     @action(detail=False)
     def sessions(self, request: Request) -> Response:
         """All sessions, newest first."""

@@ -1,0 +1,1 @@
+"""schemathesis against the live server: every phase, every check, by the description it gives of itself."""
