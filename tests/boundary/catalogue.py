@@ -735,6 +735,7 @@ NO_HTTP: dict[str, tuple[bytes, int]] = {
     "a bare CR in a key": (b"GET /api/v1/models HTTP/1.1\r\nHost: x\r\nX-API-Key: a\rX-Admin: 1\r\n\r\n", 400),
     "two hosts": (b"GET /api/v1/models HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
     "two types": (b"GET /api/v1/models HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Type: c/d\r\n\r\n", 400),
+    "somebody else's host": (b"GET /api/v1/models HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 400),
     "an impossible host": (b"GET /api/v1/models HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", 400),
     "an Expect that nobody knows": (b"POST /api/v1/keys HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n", 417),
     "a path of 9,000": (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),

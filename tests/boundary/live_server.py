@@ -19,11 +19,10 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from tests.processes.server import free_port, wait_for
+from tests.processes.server import GUNICORN, UNLIMITED, free_port, wait_for
 
 KEY = "catalogue-key"
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
-UNLIMITED = {"KEY_RATE": "none", "ADDRESS_RATE": "none", "FAILED_ATTEMPTS_RATE": "none"}
 CONFIG = {"model_architecture": "mlp", "dataset_name": "rows", "learning_rate": 0.1, "batch_size": 1, "epochs": 1}
 # What requests may leave behind that change nothing: who asked, how often, and what is to be answered again.
 TRACES = {"auth_logs", "audit_chain", "rates", "kept_answers", "samples", "django_session"}
@@ -42,6 +41,7 @@ class LiveServer:
             "DATABASE_URL": database_url,
             "API_KEYS": KEY,
             "API_HOST": "127.0.0.1",
+            "ALLOWED_HOSTS": "x,127.0.0.1",
             "API_PORT": str(self.port),
             "MAX_UPLOAD_BYTES": "100000000",
         }  # fmt: skip
@@ -50,8 +50,7 @@ class LiveServer:
     @contextmanager
     def running(self) -> Iterator["LiveServer"]:
         self.manage("prepare", "--without-credentials")
-        command = [sys.executable, "-m", "gunicorn", "--config", "python:servermgmt.webserver_settings"]
-        command += ["--bind", f"127.0.0.1:{self.port}"]
+        command = [sys.executable, *GUNICORN, "--bind", f"127.0.0.1:{self.port}"]
         with self.log.open("wb") as log:
             process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=self.environment, stdout=log, stderr=log)
         try:

@@ -57,8 +57,7 @@ ENVIRONMENT = {
     "SAMPLE_EVERY_SECONDS": "0.5",
     "LOG_LEVEL": "INFO",
 }
-# As in the Procfile. Workers that have lost their master keep the port for as long as the grace.
-WEB_OPTIONS = ["--workers", "2", "--worker-class", "servermgmt.webserver.JSONErrorWorker", "--graceful-timeout", "3"]
+WEB_OPTIONS = ["--workers", "2"]
 TARGETS = (
     "trainer",
     "console of a trainer",

@@ -17,6 +17,9 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY = "key-of-the-tests"
+# What tests send comes from one key at one address.
+UNLIMITED = {"KEY_RATE": "none", "ADDRESS_RATE": "none", "FAILED_ATTEMPTS_RATE": "none"}
+GUNICORN = ("-m", "gunicorn", "--config", "python:servermgmt.webserver_settings")  # as in the Procfile
 
 
 def free_port() -> int:
@@ -42,7 +45,7 @@ class Server:
         self.data_dir = data_dir
         self.port = free_port()
         self.environment = (
-            os.environ | {"DATA_DIR": str(data_dir), "API_KEYS": KEY, "LOG_LEVEL": "WARNING"} | environment
+            os.environ | UNLIMITED | {"DATA_DIR": str(data_dir), "API_KEYS": KEY, "LOG_LEVEL": "WARNING"} | environment
         )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.commands: dict[str, tuple[str, ...]] = {}  # as they were started last
@@ -73,8 +76,7 @@ class Server:
 
     def start_web(self, *options: str) -> None:
         bind = f"127.0.0.1:{self.port}"
-        command = ("-m", "gunicorn", "servermgmt.wsgi", "--bind", bind, "--threads", "8", "--no-control-socket")
-        self.start("web", *command, *options)
+        self.start("web", *GUNICORN, "--bind", bind, "--workers", "1", "--threads", "8", *options)
         wait_for(self.is_healthy, what="the start of the web process")
 
     def is_healthy(self) -> bool:

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes.server import KEY, ROOT, Server, wait_for
+from tests.processes.server import GUNICORN, KEY, ROOT, Server, wait_for
 
 HERE = Path(__file__).parent
 PHASES = {"examples", "coverage", "fuzzing", "stateful"}
-UNLIMITED = "100000000/minute"  # thousands of requests come from one key at one address, many of them with bad keys
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,13 @@ class Outcome:
 
 @contextmanager
 def live_server(data_dir: Path) -> Iterator[Server]:
-    limits = dict.fromkeys(("KEY_RATE", "ADDRESS_RATE", "FAILED_ATTEMPTS_RATE"), UNLIMITED)
-    server = Server(data_dir, MAX_UPLOAD_BYTES="1000000", **limits)
+    # With headers that tell of rates, and so much room that a run does not fill it.
+    rates = dict.fromkeys(("KEY_RATE", "ADDRESS_RATE", "FAILED_ATTEMPTS_RATE"), "100000000/minute")
+    server = Server(data_dir, MAX_UPLOAD_BYTES="1000000", **rates)
     try:
         server.manage("shell", "-v", "0", "-c", "from tests.boundary.fuzzing.stored import store; store()")
-        worker = ("--worker-class", "servermgmt.webserver.JSONErrorWorker", "--threads", "8")
-        bind = ("--bind", f"127.0.0.1:{server.port}", "--no-control-socket")
-        server.start("web", "-m", "gunicorn", "tests.boundary.fuzzing.wsgi", *worker, *bind)
+        options = ("--bind", f"127.0.0.1:{server.port}", "--workers", "1", "--threads", "8")
+        server.start("web", *GUNICORN, *options, "tests.boundary.fuzzing.wsgi")
         wait_for(server.is_healthy, what="the start of the web process")
         yield server
     finally:
