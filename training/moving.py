@@ -13,12 +13,8 @@ from training.models import TrainingSession
 class Move(Body):
     """Where a queued session is to stand: one of the two, or both."""
 
-    FURTHER = {
-        "anyOf": [
-            {"required": ["priority"], "properties": {"priority": {"type": "integer"}}},
-            {"required": ["position"], "properties": {"position": {"type": "integer"}}},
-        ]
-    }
+    # Not that both are null or missing.
+    FURTHER = {"not": {"properties": {"priority": {"type": "null"}, "position": {"type": "null"}}}}
 
     priority: int | None = option(
         None, within=(-100, 100), help="Higher starts first; it comes behind those that have this priority already."
