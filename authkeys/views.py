@@ -123,18 +123,12 @@ class AuditViewSet(GenericViewSet[AuthLog]):
     """Who has asked for what, and what was answered."""
 
     scope = "audit:read"
+    file_actions = ("export",)
     queryset = AuthLog.objects.order_by("-id")
     serializer_class = AttemptSerializer
 
     def asked_rows(self) -> QuerySet[AuthLog]:
         return asked_for(self.get_queryset(), self.request.query_params)
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        if self.action != "export":
-            return super().perform_content_negotiation(request, force)
-        # A file is what it is, whatever the client says it accepts; only an error is rendered.
-        renderer = self.get_renderers()[0]
-        return renderer, renderer.media_type
 
     @extend_schema(operation_id="list_attempts", parameters=PARAMETERS, responses=AttemptSerializer(many=True))
     def list(self, request: Request) -> Response:

@@ -104,16 +104,10 @@ class DatasetViewSet(RetrieveModelMixin, StoredFileViewSet):
 
 class ModelViewSet(StoredFileViewSet):
     scope = "models"
+    file_actions = ("download",)
     path_parameters = path_parameters("mlp_digits_0123456789ab")
     queryset = Model.objects.all()
     serializer_class = RegisteredModelSerializer
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        if self.action != "download":
-            return super().perform_content_negotiation(request, force)
-        # A file is what it is, whatever the client says it accepts; only an error is rendered.
-        renderer = self.get_renderers()[0]
-        return renderer, renderer.media_type
 
     @extend_schema(operation_id="list_models")
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -14,7 +14,8 @@ class StaffSeeHtmlNegotiation(DefaultContentNegotiation):
     """Pages for staff who are logged in, JSON for all others; a stranger is never asked what he accepts.
 
     REST framework negotiates before it authenticates. Asking for the authenticator here turns that round, so that
-    a stranger gets 401 and not 406.
+    a stranger gets 401 and not 406. The `file_actions` of a view answer with a file, which is what it is, whatever a
+    client says that it accepts; only an error is rendered there.
     """
 
     def select_renderer(
@@ -22,7 +23,8 @@ class StaffSeeHtmlNegotiation(DefaultContentNegotiation):
     ) -> Any:
         authenticator = request.successful_authenticator
         choice = list(renderers)
-        if authenticator is None:
+        view = (request.parser_context or {}).get("view")
+        if authenticator is None or getattr(view, "action", None) in getattr(view, "file_actions", ()):
             return choice[0], choice[0].media_type
         if not isinstance(authenticator, StaffSessionAuthentication):
             choice = [renderer for renderer in choice if not isinstance(renderer, BrowsableAPIRenderer)]

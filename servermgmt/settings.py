@@ -181,8 +181,8 @@ AXES_COOLOFF_TIME = timedelta(minutes=number("ADMIN_LOGIN_COOLOFF_MINUTES", 15, 
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # or a neighbour could keep somebody out for ever
-AXES_CLIENT_IP_CALLABLE = "servermgmt.logins.login_address"
-AXES_LOCKOUT_CALLABLE = "servermgmt.logins.answer_locked"
+AXES_CLIENT_IP_CALLABLE = "servermgmt.lockout.login_address"
+AXES_LOCKOUT_CALLABLE = "servermgmt.lockout.answer_locked"
 AXES_ENABLE_ADMIN = False  # servermgmt/admin.py shows its tables
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

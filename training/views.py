@@ -65,6 +65,7 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
     """Sessions: start them, watch them, steer them."""
 
     scope = "sessions"
+    file_actions = ("tensorboard",)
     queryset = TrainingSession.objects.for_answers()
     serializer_class = SessionConfigSerializer
     lookup_field = "session_id"
@@ -75,13 +76,6 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         super().initial(request, *args, **kwargs)
         if self.action == "start":
             catalogue()  # may take seconds when it is asked for first, and nobody must wait for the database meanwhile
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        if self.action != "tensorboard":
-            return super().perform_content_negotiation(request, force)
-        # A file is what it is, whatever the client says it accepts; only an error is rendered.
-        renderer = self.get_renderers()[0]
-        return renderer, renderer.media_type
 
     def answer_list(self, rows: QuerySet[Any], serializer: type[serializers.BaseSerializer[Any]]) -> Response:
         """A page of rows, in the order that they have."""

@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from authkeys.models import AuthLog
-from servermgmt.logins import login_address
+from servermgmt.lockout import login_address
 from tests.boundary.test_errors import check_shape
 from tests.processes.server import Server, free_port
 

@@ -184,7 +184,7 @@ def check(server: Server, seen: Seen) -> list[str]:
 def describe(seen: Seen, kills: int, rate: float) -> str:
     slowest = sorted(seen.seconds)[int(len(seen.seconds) * 0.99)]
     return (
-        f"{len(seen.statuses):,} requests answered at up to {rate:.0f}/s and {seen.unanswered:,} not, {kills} deaths of "
+        f"{len(seen.statuses):,} requests answered at up to {rate:.0f}/s, {seen.unanswered:,} not, {kills} deaths of "
         f"the web server; {len(seen.made):,} keys made, {len(seen.revoked):,} revoked; an answer took "
         f"{statistics.median(seen.seconds) * 1000:.1f} ms, 99 % less than {slowest * 1000:.0f} ms"
     )
