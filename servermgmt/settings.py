@@ -92,9 +92,9 @@ if "*" in ALLOWED_HOSTS and not DEBUG:
         "Leave it out, and it is this machine's own names and addresses."
     )
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, int, lowest=0)  # the proxies between the clients and this server
-KEY_RATE = rate("KEY_RATE", "6000/minute")
-ADDRESS_RATE = rate("ADDRESS_RATE", "12000/minute")
-FAILED_ATTEMPTS_RATE = rate("FAILED_ATTEMPTS_RATE", "2000/hour")
+KEY_RATE = rate("KEY_RATE", "18000/minute")
+ADDRESS_RATE = rate("ADDRESS_RATE", "36000/minute")
+FAILED_ATTEMPTS_RATE = rate("FAILED_ATTEMPTS_RATE", "5000/hour")
 AUDIT_RETENTION_DAYS = number("AUDIT_RETENTION_DAYS", 365, int, lowest=0)  # 0 keeps all
 API_KEYS = [key.strip() for key in env.list("API_KEYS", default=[]) if key.strip()]
 # Behind a proxy that ends TLS: what browsers are to be told so that nothing goes without it again.
