@@ -13,8 +13,12 @@ from training.models import TrainingSession
 class Move(Body):
     """Where a queued session is to stand: one of the two, or both."""
 
-    # Not that both are null or missing.
-    FURTHER = {"not": {"properties": {"priority": {"type": "null"}, "position": {"type": "null"}}}}
+    FURTHER = {
+        "anyOf": [
+            {"required": ["priority"], "properties": {"priority": {"not": {"type": "null"}}}},
+            {"required": ["position"], "properties": {"position": {"not": {"type": "null"}}}},
+        ]
+    }
 
     priority: int | None = option(
         None, within=(-100, 100), help="Higher starts first; it comes behind those that have this priority already."

@@ -23,6 +23,8 @@ CONFIG = {"model_architecture": "mlp", "dataset_name": "rows", "learning_rate": 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
+# No JSON of a request may hold a NUL, which PostgreSQL does not take.
+without_nul = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 # What may be given or left out, whatever the dataset. Names and weights of other sessions, and GPUs, are not among it.
 OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "validation_split": st.floats(0.001, 0.999),
@@ -62,9 +64,9 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "checkpoint_every_seconds": st.none() | st.floats(0, 1e9),
     "keep_checkpoints": st.integers(1, 1000),
     "log_every_steps": st.integers(1, 1_000_000),
-    "freeze": st.lists(st.text(max_size=20), max_size=3),
+    "freeze": st.lists(st.text(without_nul, max_size=20), max_size=3),
     "tags": st.lists(st.from_regex("[^\x00-\x1f]{1,50}", fullmatch=True), max_size=3),
-    "notes": st.text(max_size=100),
+    "notes": st.text(without_nul, max_size=100),
 }
 
 
@@ -103,7 +105,7 @@ def texts() -> st.SearchStrategy[str]:
 
 def printed(min_size: int = 1) -> st.SearchStrategy[str]:
     """What a trainer may say. A NUL is no text to every database, and is shown as what cannot be shown."""
-    return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=min_size, max_size=300)
+    return st.text(without_nul, min_size=min_size, max_size=300)
 
 
 def session_ids() -> st.SearchStrategy[str]:
