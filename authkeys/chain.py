@@ -5,7 +5,6 @@ there on; therefore its head is logged every hour, also to a place of its own (H
 """
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
@@ -39,9 +39,14 @@ INSERT = f"""
     INSERT INTO auth_logs ({", ".join(COLUMNS)}, hash) VALUES ({", ".join(["%s"] * (len(COLUMNS) + 1))}) RETURNING id
 """  # noqa: S608 (names of ours)
 ADVANCE = "UPDATE audit_chain SET newest_id = %s, newest_hash = %s WHERE id = 1"
-ROWS = f"SELECT id, hash, {', '.join(COLUMNS)} FROM auth_logs WHERE id > %s ORDER BY id"  # noqa: S608
+# In an expression SQLite gives what is stored; of the column alone, only whether it is 1, or the time it reads as.
+AS_STORED = ", ".join(
+    f"COALESCE({column}, NULL)" if column in ("timestamp", "success") else column for column in COLUMNS
+)
+ROWS = f"SELECT id, hash, {AS_STORED} FROM auth_logs WHERE id > %s ORDER BY id"  # noqa: S608
 
 READ_AT_ONCE = 5_000
+TRUTHS = (0, 1)
 PRUNED_AT_ONCE = 10_000  # in one transaction; a fraction of a second
 HEADS = "audit_heads.log"
 HEAD_LINE = re.compile(r"\S+ (head|pruned) ([0-9]{1,19}) ([0-9a-f]{64})")
@@ -92,7 +97,8 @@ def _begin() -> AuditChain:
 
 def link(previous: str, columns: Sequence[Any]) -> str:
     """The hash of a row with these columns, behind a row of that hash."""
-    return hashlib.sha256((previous + json.dumps(columns)).encode()).hexdigest()
+    # What no row of ours holds, such as bytes, gets some hash, too: a wrong one.
+    return hashlib.sha256(previous.encode() + orjson.dumps(columns, default=repr)).hexdigest()
 
 
 def as_text(timestamp: datetime) -> str:
@@ -105,11 +111,13 @@ def stored_rows(after: int) -> Iterator[tuple[int, str, list[Any]]]:
     with connection.chunked_cursor() as cursor:
         cursor.execute(ROWS, [after])
         while rows := cursor.fetchmany(READ_AT_ONCE):
-            for row_id, row_hash, timestamp, success, *others in rows:
-                moment = timestamp if isinstance(timestamp, str) else as_text(timestamp)
-                # SQLite gives its numbers, of which Python takes 1 for the same as True.
-                truth = bool(success) if success in (0, 1) else success
-                yield row_id, row_hash, [moment, truth, *others]
+            for row_id, row_hash, *columns in rows:
+                if isinstance(columns[0], datetime):  # from PostgreSQL
+                    columns[0] = as_text(columns[0])
+                # SQLite has numbers for it.
+                if columns[1] in TRUTHS:
+                    columns[1] = bool(columns[1])
+                yield row_id, row_hash, columns
 
 
 def verify(noted: Sequence[Head] = ()) -> Findings:
@@ -153,16 +161,16 @@ def _verify(chain: AuditChain, noted: Sequence[Head]) -> Findings:
 
 def _follow(findings: Findings, expected: dict[int, str]) -> None:
     """Go on from the newest row that was looked at; take out of `expected` the heads that were met."""
-    previous = findings.newest.hash
-    for row_id, row_hash, columns in stored_rows(findings.newest.id):
+    newest_id, previous = findings.newest.id, findings.newest.hash
+    for row_id, row_hash, columns in stored_rows(newest_id):
         if link(previous, columns) != row_hash:
             findings.faults.append(f"Row {row_id} was changed, or what stood before it was removed or moved.")
         if expected and (noted := expected.pop(row_id, row_hash)) != row_hash:
             findings.faults.append(f"Row {row_id} has another hash than was noted: {noted}.")
         # Where the chain is broken, the stored hash goes on, so that one fault is told once.
-        previous = row_hash
+        newest_id, previous = row_id, row_hash
         findings.rows += 1
-        findings.newest = Head(row_id, row_hash)
+    findings.newest = Head(newest_id, previous)
 
 
 def _faults_at_the_end(newest: Head, end: AuditChain) -> list[str]:

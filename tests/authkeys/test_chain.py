@@ -80,6 +80,14 @@ def edit_hash(chance: random.Random) -> None:
     AuthLog.objects.filter(pk=chance.choice(ids())).update(hash=keys.digest(chance.randbytes(9)))
 
 
+def change_a_type(chance: random.Random) -> None:
+    """What a column of SQLite takes beside what it is declared to hold."""
+    column, value = chance.choice(
+        [("endpoint", b"/api"), ("success", 2), ("success", "x"), ("status", "x"), ("timestamp", 1), ("reason", b"ok")]
+    )
+    sql(f"UPDATE auth_logs SET {column} = %s WHERE id = %s", value, chance.choice(ids()))
+
+
 def remove(chance: random.Random) -> None:
     AuthLog.objects.filter(pk__in=chance.sample(ids(), chance.randint(1, 5))).delete()
 
@@ -127,6 +135,7 @@ def pretend_pruning(chance: random.Random) -> None:
 TAMPERS: list[Callable[[random.Random], None]] = [
     edit,
     edit_hash,
+    change_a_type,
     remove,
     remove_the_beginning,
     cut_the_tail,
@@ -295,6 +304,13 @@ def test_the_command_names_what_is_not() -> None:
     with pytest.raises(CommandError, match="31 faults in 30 rows, 11 more than shown"):
         call_command("verifyaudit", stderr=err)
     assert len(err.getvalue().splitlines()) == 20
+
+
+def test_the_command_says_when_it_cannot_read(data_dir: Path) -> None:
+    add(3)
+    sql("UPDATE auth_logs SET endpoint = CAST(x'ff' AS TEXT) WHERE id = %s", ids()[1])
+    with pytest.raises(CommandError, match="cannot be read"):
+        run()
 
 
 @pytest.mark.parametrize("head", ["", "1", "x:y", f"1:{'g' * 64}", f"-1:{'0' * 64}", f"٣:{'0' * 64}"])

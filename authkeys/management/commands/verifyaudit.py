@@ -5,6 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from authkeys.chain import Head, heads_file, verify
 
@@ -35,7 +36,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, head: list[Head], **options: Any) -> None:
-        findings = verify(head)
+        try:
+            findings = verify(head)
+        except DatabaseError as error:
+            raise CommandError(f"The audit log cannot be read: {error}") from error
         for fault in findings.faults[:SHOWN]:
             self.stderr.write(fault)
         if findings.faults:
