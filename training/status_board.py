@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import QuerySet
+
 from training.admission import Overview
 from training.events import as_json
 from training.models import TrainingSession
@@ -28,9 +30,7 @@ class StatusBoard:
         shown = {*watched, *running, *self._running}
         found = {row[0]: row for row in TrainingSession.objects.filter(pk__in=shown).values_list(*FINGERPRINT)}
         changed = [pk for pk, row in found.items() if row != self._fingerprints.get(pk) or row[1] in MOVING]
-        overview = Overview.now()
-        for session in TrainingSession.objects.for_answers().filter(pk__in=changed):
-            self._written[session.pk] = as_json(StatusSerializer(session, context={"overview": overview}).data)
+        self._written.update(written(TrainingSession.objects.filter(pk__in=changed)))
         self._written = {pk: status for pk, status in self._written.items() if pk in found}
         self._fingerprints, self._running = found, running | {pk for pk in self._running if pk in changed}
 
@@ -38,3 +38,10 @@ class StatusBoard:
         """The status of this session as JSON, by its number; without one, those of all that run or have just ended."""
         shown = self._running if session is None else {session}
         return {pk: self._written[pk] for pk in shown if pk in self._written}
+
+
+def written(sessions: QuerySet[TrainingSession]) -> dict[int, str]:
+    """The statuses of these sessions as they are now, as JSON, by their numbers."""
+    context = {"overview": Overview.now()}
+    rows: Iterable[TrainingSession] = sessions.for_answers()  # type: ignore[attr-defined]
+    return {session.pk: as_json(StatusSerializer(session, context=context).data) for session in rows}

@@ -20,8 +20,8 @@ from django.db.models import Model
 
 from training.events import Event, Interest, Position
 from training.listener import HEARTBEAT, Listener, status_event
-from training.models import LogEntry, Metric, SeriesPoint, Transition
-from training.status_board import StatusBoard
+from training.models import LogEntry, Metric, SeriesPoint, TrainingSession, Transition
+from training.status_board import StatusBoard, written
 
 TURN_SECONDS = 0.05
 STATUS_SECONDS = 1.0
@@ -212,7 +212,16 @@ def write_news(interest: Interest, since: Position, newest: Position, is_concern
     """What to write to who was told all up to `since`, and how far he is then; of sessions only if he is concerned."""
     until = newest if is_concerned else replace(since, resources=newest.resources)
     events, reached = interest.happened(since, until)
-    return b"".join(map(Event.encode, events)), newest if reached == until else reached
+    return encode(events, interest), newest if reached == until else reached
+
+
+def encode(events: list[Event], interest: Interest) -> bytes:
+    """Events as they are sent: to who is told of all sessions, with the status of each whose state has changed."""
+    text = b"".join(map(Event.encode, events))
+    if interest.session is None and (changed := {e.data["session_id"] for e in events if e.name == "transition"}):
+        statuses = written(TrainingSession.objects.filter(session_id__in=changed))
+        text += b"".join(status_event(status, events[-1].position) for status in statuses.values())
+    return text
 
 
 def sessions_between(earlier: Position, later: Position) -> set[int]:
@@ -234,7 +243,7 @@ def told_at_once(interest: Interest, position: Position) -> Iterator[bytes]:
     yield b"".join(status_event(status, position) for status in statuses.of(interest.session).values())
     while position != newest:
         events, position = interest.happened(position, newest)
-        yield b"".join(map(Event.encode, events))
+        yield encode(events, interest)
 
 
 broadcaster = Broadcaster()

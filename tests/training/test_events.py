@@ -92,7 +92,9 @@ def test_all_sessions_are_told_of_by_their_states(client: APIClient, make_sessio
     assert [(each.name, each.data["session_id"]) for each in told] == [
         ("status", running.session_id),
         ("transition", queued.session_id),
+        ("status", queued.session_id),
     ]
+    assert told[-1].data["state"] == "stopped"
 
 
 def test_the_machine_is_for_who_may_see_it(stranger: APIClient, make_session: MakeSession) -> None:

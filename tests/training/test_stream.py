@@ -96,7 +96,10 @@ def test_each_is_told_of_his_session_and_its_status_first(
     assert [each.name for each in one.told()] == ["status", "transition", "log", "status"]
     assert (one.messages(), two.messages()) == (["of the first"], ["of the second"])
     assert [each.data["state"] for each in one.told() if each.name == "status"] == ["queued", "stopped"]
-    assert [each.data["session_id"] for each in both.told()] == [first.session_id]
+    assert [(each.name, each.data["session_id"]) for each in both.told()] == [
+        ("transition", first.session_id),
+        ("status", first.session_id),
+    ]
 
 
 def test_a_status_is_told_when_it_has_changed(
