@@ -16,6 +16,7 @@ from authkeys.models import AuthLog, Reason
 METHOD = "[A-Z]{1,16}"
 PREFIX = "[0-9A-Za-z_]{1,8}"
 LONGEST_TEXT = 500
+TEXT = {"type": "string", "pattern": r"^[^\x00]+$"}
 
 
 def read_choice(text: str) -> str:
@@ -63,11 +64,11 @@ FILTERS: dict[str, tuple[Callable[[str], Any], str, dict[str, Any], str]] = {
     "success": (read_truth, "success", {"type": "boolean"}, "Whether the key was good."),
     "reason": (read_choice, "reason", {"type": "string", "enum": Reason.values}, "Why it ended so."),
     "status": (read_status, "status", {"type": "integer", "minimum": 100, "maximum": 599}, "What was answered."),
-    "key": (read_text, "key", {"type": "string", "minLength": 1}, "The beginning of a key, or its name."),
+    "key": (read_text, "key", TEXT, "The beginning of a key, or its name."),
     "method": (read_method, "method", {"type": "string", "pattern": f"^{METHOD}$"}, "The method of the request."),
-    "endpoint": (read_text, "endpoint__startswith", {"type": "string", "minLength": 1}, "How the path begins."),
-    "address": (read_text, "client_address", {"type": "string", "minLength": 1}, "Whence it came."),
-    "request_id": (read_text, "request_id", {"type": "string", "minLength": 1}, "The X-Request-ID of an answer."),
+    "endpoint": (read_text, "endpoint__startswith", TEXT, "How the path begins."),
+    "address": (read_text, "client_address", TEXT, "Whence it came."),
+    "request_id": (read_text, "request_id", TEXT, "The X-Request-ID of an answer."),
     "since": (read_moment, "timestamp__gte", {"type": "string", "format": "date-time"}, "From this time on."),
     "until": (read_moment, "timestamp__lt", {"type": "string", "format": "date-time"}, "Before this time."),
 }

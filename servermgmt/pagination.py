@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from django.core import signing
 from django.db.models import Field, Model, Q, QuerySet
@@ -17,6 +17,17 @@ from rest_framework.views import APIView
 LARGEST_LIMIT = 10_000
 
 
+@runtime_checkable
+class OwnPages(Protocol):
+    """A collection that knows its own pages. Places in it are values of JSON, and the salt tells whose they are."""
+
+    @property
+    def salt(self) -> str: ...
+
+    def page_behind(self, place: Any, limit: int) -> tuple[list[Any], Any]:
+        """A page behind a place, or the first, and the place where the next one goes on; None where none follows."""
+
+
 class LinkHeaderPagination(BasePagination):
     """`?limit=` and an opaque `?cursor=`; the next page is in `Link: <…>; rel="next"`.
 
@@ -24,15 +35,18 @@ class LinkHeaderPagination(BasePagination):
     is added to it, so that no row is shown twice or left out. The fields must be columns of the model and not null.
     A page starts where the last row shown stood, so a page far down costs what the first one does, and rows that
     come or go meanwhile move nothing. A view's `page_size` is its default limit. A generic view pages by itself; any
-    other calls `paginate_queryset` and `get_paginated_response`. A list that is no rows is paged by position.
+    other calls `paginate_queryset` and `get_paginated_response`. A list that is no rows is paged by position, and what
+    knows its pages (`OwnPages`) is asked for them.
     """
 
     next_url: str | None = None
 
     def paginate_queryset(
-        self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: APIView | None = None
+        self, queryset: "QuerySet[Any] | Sequence[Any] | OwnPages", request: Request, view: APIView | None = None
     ) -> list[Any]:
         limit = read_limit(request, default_limit(view))
+        if isinstance(queryset, OwnPages):
+            return self._page_of(queryset, limit, request)
         if not isinstance(queryset, QuerySet):
             return self._part_of(queryset, limit, request, salt=f"cursor:{request.path}")
         ordering = Ordering(queryset, view)
@@ -43,16 +57,26 @@ class LinkHeaderPagination(BasePagination):
         page = list(rows[: limit + 1])
         if len(page) > limit:
             page.pop()
-            self.next_url = replace_query_param(request.build_absolute_uri(), "cursor", ordering.cursor(page[-1]))
+            self._lead_on(request, ordering.cursor(page[-1]))
+        return page
+
+    def _page_of(self, collection: "OwnPages", limit: int, request: Request) -> list[Any]:
+        cursor = request.query_params.get("cursor")
+        place = None if cursor is None else read_cursor(cursor, collection.salt)
+        page, place = collection.page_behind(place, limit)
+        if place is not None:
+            self._lead_on(request, signing.dumps(place, salt=collection.salt))
         return page
 
     def _part_of(self, entries: Sequence[Any], limit: int, request: Request, salt: str) -> list[Any]:
         cursor = request.query_params.get("cursor")
         start = 0 if cursor is None else read_cursor(cursor, salt)
         if start + limit < len(entries):
-            following = signing.dumps(start + limit, salt=salt)
-            self.next_url = replace_query_param(request.build_absolute_uri(), "cursor", following)
+            self._lead_on(request, signing.dumps(start + limit, salt=salt))
         return list(entries[start : start + limit])
+
+    def _lead_on(self, request: Request, cursor: str) -> None:
+        self.next_url = replace_query_param(request.build_absolute_uri(), "cursor", cursor)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(data, headers={"Link": f'<{self.next_url}>; rel="next"'} if self.next_url else {})

@@ -174,7 +174,7 @@ class SeriesPointAdmin(ReadOnlyAdmin):
 
 @admin.register(LogEntry)
 class LogEntryAdmin(ReadOnlyAdmin):
-    list_display = ("timestamp", "session", "level", "message")
+    list_display = ("timestamp", "session", "line", "level", "message")
     list_filter = ("level", "timestamp")
     list_select_related = ("session",)
     search_fields = ("session__session_id", "message")

@@ -92,6 +92,7 @@ SERIES = {
 }
 LOG_ENTRY = {
     "session_id": SESSION_ID,
+    "line": 4,
     "timestamp": "2026-01-31T12:00:04.750000Z",
     "level": "INFO",
     "message": "epoch 2 of 5: loss 0.41, accuracy 0.8910, val_loss 0.36, val_accuracy 0.9080",
@@ -102,6 +103,7 @@ EVENTS = (
     f'data: {{"session_id":"{SESSION_ID}","epoch":2,"loss":0.41,"accuracy":0.891,"val_loss":0.36,"val_accuracy":0.908,'
     '"timestamp":"2026-01-31T12:00:04.750000Z"}\n\n'
 )
+LOG_TEXT = f"{LOG_ENTRY['line']} {LOG_ENTRY['timestamp']} {LOG_ENTRY['level']} {LOG_ENTRY['message']}\n"
 RESTART = {"from_checkpoint": "newest", "changes": {"epochs": 10}}
 BULK = {"action": "stop", "session_ids": [SESSION_ID]}
 BULK_RESULT = {"session_id": SESSION_ID, "done": True, **MESSAGE, "error": None}

@@ -13,8 +13,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from training.journal import read_events
+from training.journal import ENTRY_CHARACTERS, read_events
 from training.models import LogEntry, TrainingSession
+from training.terminal import as_shown
 
 # An epoch that was done again after a crash replaces its row: the weights come from the later one. It goes before it is
 # written anew, with a new id, by which those are told of it who were told of the first.
@@ -32,12 +33,14 @@ STORE_POINT = """
     INSERT INTO points (session_id, name, step, value, timestamp) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (session_id, name, step) DO UPDATE SET value = excluded.value, timestamp = excluded.timestamp
 """
-STORE_LOG_ENTRY = "INSERT INTO logs (session_id, timestamp, level, message) VALUES (%s, %s, %s, %s)"
+STORE_LOG_ENTRY = "INSERT INTO logs (session_id, line, timestamp, level, message) VALUES (%s, %s, %s, %s, %s)"
 
 # What the columns hold.
 LARGEST_EPOCH = 2**31 - 1
 LARGEST_STEP = 2**53  # every reader of JSON can tell it from its neighbours
 LONGEST_LEVEL = 10
+# As long as an entry of the journal's writer is, with the line that says what is left out.
+LONGEST_MESSAGE = ENTRY_CHARACTERS + 100
 LONGEST_NAME = 50
 # Three centuries: what is farther away has no date.
 LONGEST_SECONDS = 1e10
@@ -111,7 +114,7 @@ class Rows:
 
     def add_log_entry(self, event: dict[str, Any]) -> None:
         level, message = text("level", event.get("level")), text("message", event.get("message"))
-        self.log_entries.append((self.session.pk, time(event), level[:LONGEST_LEVEL], message))
+        self.log_entries.append((time(event), level[:LONGEST_LEVEL], as_shown(message[:LONGEST_MESSAGE])))
 
     def add_points(self, event: dict[str, Any]) -> None:
         at = time(event)
@@ -163,7 +166,7 @@ class Rows:
             execute_each(FORGET_POINT, [row[:3] for row in self.points])
         execute_each(STORE_METRIC, self.metrics)
         execute_each(STORE_POINT, self.points)
-        execute_each(STORE_LOG_ENTRY, self.log_entries)
+        self.store_log_entries()
         columns = dict(self.columns)
         if self.newest_epoch > (self.session.current_epoch or 0):
             columns |= {"current_epoch": self.newest_epoch, "crashes_since_epoch": 0}
@@ -171,6 +174,11 @@ class Rows:
             TrainingSession.objects.filter(pk=self.session.pk).update(**columns)
         for sentence, case in self.left_out.items():
             self.warn_once(sentence, case)
+
+    def store_log_entries(self) -> None:
+        if self.log_entries:
+            numbered = enumerate(self.log_entries, start=self.session.next_line())
+            execute_each(STORE_LOG_ENTRY, [(self.session.pk, line, *entry) for line, entry in numbered])
 
     def warn_once(self, sentence: str, case: str) -> None:
         """Say in the session's log what is left out; what happens in every step is said the first time."""

@@ -350,10 +350,11 @@ class LogEntrySerializer(serializers.ModelSerializer[LogEntry]):
     """One line of a session's log."""
 
     session_id = SessionIdField(source="session.session_id")
+    line = serializers.IntegerField(min_value=1, help_text="Its number in the session's log, which it keeps.")
 
     class Meta:
         model = LogEntry
-        fields = ("session_id", "timestamp", "level", "message")
+        fields = ("session_id", "line", "timestamp", "level", "message")
 
 
 @shown(examples.RECORD)

@@ -1,13 +1,12 @@
 """The endpoints under /api/v1/training."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
-from django.http import FileResponse
+from django.http import FileResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -25,7 +24,11 @@ from training.estimate import EstimateBusy, estimate
 from training.event_views import ONE_SESSION, described, stream
 from training.ingest import LARGEST_STEP, SERIES_NAME
 from training.installation import catalogue
-from training.models import IllegalTransition, LogEntry, Metric, TrainingSession
+from training.log_file import log_answer
+from training.log_filter import PARAMETERS, asked_for
+from training.log_search import LogSearch
+from training.models import IllegalTransition, Metric, TrainingSession
+from training.query_numbers import whole_number
 from training.recovery import SESSION_ID
 from training.restart import Restart, restarting
 from training.serializers import (
@@ -67,7 +70,7 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
     """Sessions: start them, watch them, steer them."""
 
     scope = "sessions"
-    file_actions = ("tensorboard", "events")
+    file_actions = ("tensorboard", "download_log", "events")
     queryset = TrainingSession.objects.for_answers()
     serializer_class = SessionConfigSerializer
     lookup_field = "session_id"
@@ -79,9 +82,11 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         if self.action == "start":
             catalogue()  # may take seconds when it is asked for first, and nobody must wait for the database meanwhile
 
-    def answer_list(self, rows: QuerySet[Any], serializer: type[serializers.BaseSerializer[Any]]) -> Response:
+    def answer_list(
+        self, rows: QuerySet[Any] | LogSearch, serializer: type[serializers.BaseSerializer[Any]]
+    ) -> Response:
         """A page of rows, in the order that they have."""
-        return self.get_paginated_response(serializer(self.paginate_queryset(rows), many=True).data)
+        return self.get_paginated_response(serializer(self.paginate_queryset(rows), many=True).data)  # type: ignore[arg-type]
 
     @extend_schema(
         operation_id="start_session",
@@ -264,13 +269,25 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         """How the final weights do on the validation split, in detail, or null before the end."""
         return Response(self.get_object().report)
 
-    @extend_schema(operation_id="list_log_entries", responses=LogEntrySerializer(many=True))
+    @extend_schema(operation_id="list_log_entries", parameters=PARAMETERS, responses=LogEntrySerializer(many=True))
     @action(detail=True, page_size=100)
     def logs(self, request: Request, session_id: str) -> Response:
-        """The newest entries of a session's log, oldest first. The next page holds those before them."""
-        entries: QuerySet[LogEntry] = self.get_object().log_entries.select_related("session").order_by("-id")
-        page = self.paginate_queryset(entries) or []
-        return self.get_paginated_response(LogEntrySerializer(page[::-1], many=True).data)
+        """The newest entries of a session's log that fit, oldest first; the next page holds those before them.
+
+        With `after` it is the oldest behind that line, and the next page holds those behind them. A page that searches
+        through messages does so for a moment only: it may hold few entries, or none, and still have a next one.
+        """
+        return self.answer_list(asked_for(self.get_object(), request.query_params), LogEntrySerializer)
+
+    @extend_schema(
+        operation_id="download_log",
+        examples=[OpenApiExample("example", examples.LOG_TEXT, media_type="text/plain")],
+        responses={(200, "text/plain"): OpenApiTypes.STR},
+    )
+    @action(detail=True, url_path="logs/download", pagination_class=None)
+    def download_log(self, request: Request, session_id: str) -> StreamingHttpResponse:
+        """The whole log as text: of each entry line, time, level and message, whose further lines are indented."""
+        return log_answer(self.get_object())
 
     @described("stream_session_events", "the session's first")
     @action(detail=True)
@@ -288,8 +305,7 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
 def read_number(request: Request, name: str, smallest: int, largest: int) -> int | None:
     """A whole number of the query, if it has one. Raises ValidationError for anything else."""
     text = request.query_params.get(name)
-    if text is None:
-        return None
-    if not re.fullmatch("[0-9]{1,19}", text) or not smallest <= int(text) <= largest:
-        raise ValidationError({name: [f"must be a whole number from {smallest} to {largest}"]})
-    return int(text)
+    try:
+        return None if text is None else whole_number(text, smallest, largest)
+    except ValueError as error:
+        raise ValidationError({name: [str(error)]}) from None

@@ -82,6 +82,7 @@ ENDPOINTS: dict[str, tuple[str, ...]] = {
     "/training/{queued}/metrics": ("GET",),
     "/training/{queued}/history": ("GET",),
     "/training/{queued}/logs": ("GET",),
+    "/training/{queued}/logs/download": ("GET",),
     "/training/{queued}/series": ("GET",),
     "/training/{queued}/tensorboard": ("GET",),
     "/training/{queued}/record": ("GET",),
@@ -499,6 +500,25 @@ NO_NUMBERS: tuple[str, ...] = (
 NO_NUMBERS += ("1%0a", "１", "true", "1,2", "' OR 1=1", "a" * 3000)
 NO_CURSORS = ("x", "", "1", "a:b:c", "eyJhIjoxfQ", "%F0%9F%98%80", "c" * 3000, "' OR 1=1 --", "%0a", "..%2f")
 
+WRONG_OF_LOGS: dict[str, tuple[str, ...]] = {
+    "level": ("", ",", "INFO,", "info", "WARN", "INFO;ERROR", "%20INFO", "INFO%0a", "ＩNFO", "L" * 3000, "%e2%80%ae"),
+    "search": ("", "s" * 501, "t" * 3000),
+    "regex": (
+        "",
+        "(",
+        "[a",
+        "a%7b2,1%7d",
+        "*",
+        "%5c",
+        "(?=a)",
+        "(a)%5c1",
+        "a" * 501,
+        ".%7b999%7d",
+        "((a+)+",
+        "%5cp%7bX%7d",
+    ),
+}
+
 
 def queries() -> Iterator[Row]:
     def row(title: str, target: str, method: str = "GET") -> Row:
@@ -515,6 +535,15 @@ def queries() -> Iterator[Row]:
         if text != "10001":
             yield row(f"points {text[:20]}", f"/training/{{ended}}/series?points={text}")
         yield row(f"status {text[:20]}", f"/audit?status={text}")
+        if text not in ("0", "10001"):
+            yield row(f"a log after {text[:20]}", f"/training/{{ended}}/logs?after={text}")
+        if text != "10001":
+            yield row(f"a log before {text[:20]}", f"/training/{{ended}}/logs?before={text}")
+    for name, texts in WRONG_OF_LOGS.items():
+        for text in texts:
+            yield row(f"a log's {name} {text[:20]}", f"/training/{{ended}}/logs?{name}={text}")
+    yield row("a log after and before one line", "/training/{ended}/logs?after=5&before=5")
+    yield row("a log between lines the wrong way round", "/training/{ended}/logs?after=5&before=4")
     for text in ("", ",", "a,,b", "n" * 101, "a%0ab", "a%1b"):
         yield row(f"series {text[:20]}", f"/training/{{ended}}/series?names={text}")
     for path in ("/training/{ended}/events", "/events"):

@@ -117,6 +117,8 @@ HEADERS = [
     ("upload_model", "200", "Idempotency-Replayed"),
     ("download_model", "200", "Content-Disposition"),
     ("download_tensorboard", "200", "Content-Disposition"),
+    ("download_log", "200", "Content-Disposition"),
+    ("list_log_entries", "200", "Link"),
 ]
 
 
@@ -159,7 +161,7 @@ def test_the_schemas_refuse_what_is_wrong(name: str, place: str, body: Any) -> N
     assert not validator(CONTENTS[f"{name} {place}"]["schema"]).is_valid(body)
 
 
-NO_JSON = ("download_tensorboard", "stream_session_events")
+NO_JSON = ("download_tensorboard", "download_log", "stream_session_events")
 
 
 @pytest.mark.parametrize("state", State)

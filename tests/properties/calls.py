@@ -101,7 +101,11 @@ reads_of_sessions = st.builds(
     st.sampled_from(OF_A_SESSION),
 )
 downloads = st.sampled_from(
-    [Call("GET", f"{ROOT}/models/{{model}}", 200), Call("GET", f"{ROOT}/training/{{ended}}/tensorboard", 200)]
+    [
+        Call("GET", f"{ROOT}/models/{{model}}", 200),
+        Call("GET", f"{ROOT}/training/{{ended}}/tensorboard", 200),
+        Call("GET", f"{ROOT}/training/{{running}}/logs/download", 200),
+    ]
 )
 starts = configs().map(
     lambda config: start(

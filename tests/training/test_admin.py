@@ -29,7 +29,7 @@ def test_every_table_has_its_pages(staff: Client, make_session: MakeSession, pag
         "trainingsession": session,
         "metric": session.metrics.create(epoch=1, loss=1, timestamp=timezone.now()),
         "seriespoint": session.points.create(name="train/loss", step=1, value=0.5, timestamp=timezone.now()),
-        "logentry": session.log_entries.create(level="INFO", message="<b>hello</b>", timestamp=timezone.now()),
+        "logentry": session.log_entries.create(line=1, level="INFO", message="<b>hello</b>", timestamp=timezone.now()),
         "transition": session.transitions.create(from_state="queued", to_state="running", by="test"),
     }[page]
     listing = staff.get(f"/admin/training/{page}/", {"q": session.session_id})

@@ -10,6 +10,8 @@ from django.db import connection
 from pytest_django import Settings
 
 from tests.training.conftest import MakeSession
+from training.ingest import ingest
+from training.journal import JournalWriter
 from training.models import IllegalTransition, TrainingSession
 from training.state import State
 
@@ -89,3 +91,20 @@ def test_readers_who_write_meet_no_locked_database(make_session: MakeSession) ->
     at_once(count)
     session.refresh_from_db()
     assert session.crashes_since_epoch == THREADS * 25
+
+
+def test_of_many_who_log_at_once_each_has_lines_of_its_own(make_session: MakeSession) -> None:
+    session = make_session(state=State.RUNNING)
+    session.directory.create()
+    writer = JournalWriter(session.directory.events, 1)
+    for number in range(10):
+        writer.log("INFO", f"the trainer's {number}")
+    writer.close()
+
+    def log() -> None:
+        for number in range(5):
+            TrainingSession.objects.get(pk=session.pk).log("INFO", f"the server's {number}")
+
+    at_once(log, lambda: ingest(TrainingSession.objects.get(pk=session.pk)))
+    lines = list(session.log_entries.order_by("id").values_list("line", flat=True))
+    assert lines == list(range(1, 10 + THREADS // 2 * 5 + 1))

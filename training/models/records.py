@@ -47,7 +47,8 @@ class SeriesPoint(models.Model):
 class LogEntry(models.Model):
     """One line of a session's log."""
 
-    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="log_entries")
+    session = models.ForeignKey(TrainingSession, on_delete=models.CASCADE, related_name="log_entries", db_index=False)
+    line = models.PositiveBigIntegerField()  # counts from 1 in each session, without gaps
     timestamp = models.DateTimeField(db_index=True)
     level = models.CharField(max_length=10)
     message = models.TextField()
@@ -56,6 +57,9 @@ class LogEntry(models.Model):
         db_table = "logs"
         ordering = ("id",)
         verbose_name_plural = "log entries"
+        constraints = (models.UniqueConstraint(fields=("session", "line"), name="one_entry_per_line"),)
+        # So that a rare level is found without reading the others.
+        indexes = (models.Index(fields=("session", "level", "line"), name="logs_by_level"),)
 
     def __str__(self) -> str:
         return f"{self.level} {self.message[:80]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils import timezone
 
 from registry.models import Dataset, Model
@@ -21,6 +21,7 @@ from training.journal import SessionDirectory
 from training.models.queue import QueueQuerySet
 from training.spec import InvalidConfig, TrainingConfig
 from training.state import ALLOWED_ACTIONS, ENDED, FULFILLED, TRANSITIONS, Action, Health, State, Wish
+from training.terminal import as_shown
 
 if TYPE_CHECKING:
     from training.models.records import LogEntry, Metric, SeriesPoint, Transition
@@ -363,8 +364,14 @@ class TrainingSession(models.Model):
 
     def log(self, level: str, message: str) -> None:
         """An entry that the server itself adds to the session's log."""
-        with transaction.atomic():  # one at a time, so that ids come in their order
-            self.log_entries.create(timestamp=timezone.now(), level=level, message=message)
+        with transaction.atomic():  # one at a time, so that lines and ids come in their order
+            line = self.next_line()
+            self.log_entries.create(line=line, timestamp=timezone.now(), level=level, message=as_shown(message))
+
+    def next_line(self) -> int:
+        """The number of the line that comes next into the log; the caller's transaction keeps it free for him."""
+        newest: int | None = self.log_entries.aggregate(newest=Max("line"))["newest"]
+        return (newest or 0) + 1
 
     def complete(self, model: Model) -> None:
         self.move_to(State.COMPLETED, by="supervisor", reason="all epochs done", ended_at=timezone.now(), model=model)
