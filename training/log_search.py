@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.02
 # Messages read at once while searching. They may be long.
 BLOCK = 1000
 BEYOND = 2**63 - 1  # every line
-IN_PLACE = BooleanField()
+IN_PLACE: "BooleanField[bool, bool]" = BooleanField()
 
 
 @dataclass(frozen=True)
