@@ -1,11 +1,14 @@
 """Who is asking: somebody with a key, or a member of staff in a browser."""
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
@@ -93,6 +96,26 @@ def held_scopes(request: HttpRequest | Request) -> list[str]:
     """What the one who asks may do."""
     user: Any = request.user
     return list(user.scopes) if isinstance(user, KeyHolder) else scopes.of_staff(user)
+
+
+def may_go_on(request: Request, scope: str) -> Callable[[], bool]:
+    """Whether the one who asks may still do what this scope opens, looked up anew at each call of what this gives."""
+    user: Any = request.user
+    if not isinstance(user, KeyHolder):
+        return partial(_is_logged_in, user, request._request.session.session_key or "", scope)
+    if request.auth is None:  # a key from the environment, which is there as long as this process
+        return lambda: True
+    return partial(_is_usable, user.key_hash, scope)
+
+
+def _is_usable(key_hash: str, scope: str) -> bool:
+    key = APIKey.objects.with_hash(key_hash)
+    return key is not None and not key.refusal and scopes.holds(key.scopes, scope)
+
+
+def _is_logged_in(user: Any, session_key: str, scope: str) -> bool:
+    now = type(user)._default_manager.filter(pk=user.pk, is_active=True, is_staff=True).first()
+    return now is not None and SessionStore().exists(session_key) and scopes.holds(scopes.of_staff(now), scope)
 
 
 def presented_keys(request: Request) -> list[bytes]:

@@ -4,7 +4,7 @@ import logging
 import signal
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, transaction
 
 from monitoring.models import Sample
 
@@ -19,7 +19,8 @@ class Sampler:
     def sample_once(self) -> Sample:
         """Store one sample and drop those that are too old."""
         sample = Sample.measure()
-        sample.save()
+        with transaction.atomic():  # one at a time, so that ids come in their order
+            sample.save()
         Sample.objects.prune()
         return sample
 

@@ -55,6 +55,14 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "AUDIT_UNAVAILABLE": ("The attempt could not be recorded, so nothing was done; try again later.", {}),
     "CATALOGUE_UNAVAILABLE": ("The engine could not list its architectures; the server's log says why.", {}),
+    "TOO_MANY_STREAMS": (
+        "The server has as many event streams open as it may have. Close some, or try again later.",
+        {},
+    ),
+    "STREAMS_UNAVAILABLE": (
+        "Only this server's own web process streams, as `make run` starts it. Ask with follow=false.",
+        {},
+    ),
     "DATABASE_UNAVAILABLE": (
         "The database cannot be used now: it is busy, or its disk is full or failing. Try again later.",
         {},

@@ -33,11 +33,13 @@ from registry.errors import InvalidName, NameTaken, TooLarge
 from registry.formats import InvalidDataset
 from servermgmt.parsers import InvalidJSON
 from servermgmt.renderers import JSONRenderer
+from training.event_views import StreamsNeedTheWebServer
 from training.installation import CatalogueUnavailable
 from training.models import IllegalTransition
 from training.repetition import CannotRepeat
 from training.restart import NoCheckpoint
 from training.spec import InvalidConfig
+from training.stream import TooManyStreams
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ DOMAIN: dict[type[Exception], tuple[int, str]] = {
     KeyNotUsable: (409, "KEY_NOT_USABLE"),
     AuditUnavailable: (503, "AUDIT_UNAVAILABLE"),
     CatalogueUnavailable: (503, "CATALOGUE_UNAVAILABLE"),
+    TooManyStreams: (503, "TOO_MANY_STREAMS"),
+    StreamsNeedTheWebServer: (503, "STREAMS_UNAVAILABLE"),
 }
 
 DATABASE_UNAVAILABLE = (

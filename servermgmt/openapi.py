@@ -173,6 +173,12 @@ class OperationSchema(AutoSchema):
         answers: Iterable[Any] = self._serializers_by_status()
         return any(isinstance(status, tuple) for status in answers)
 
+    @property
+    def answers_stream(self) -> bool:
+        return any(
+            isinstance(status, tuple) and "text/event-stream" in status for status in self._serializers_by_status()
+        )
+
     # --- Parameters and schemas ---
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[Schema]:
@@ -229,7 +235,7 @@ class OperationSchema(AutoSchema):
             names.append("Link")
         if self.takes_idempotency_key:
             names.append("Idempotency-Replayed")
-        if self.answers_file and not self.is_open:
+        if self.answers_file and not self.answers_stream and not self.is_open:
             names.append("Content-Disposition")
         return names
 

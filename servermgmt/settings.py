@@ -283,6 +283,8 @@ SPECTACULAR_SETTINGS = {
     "AUTHENTICATION_WHITELIST": ["authkeys.authentication.KeyAuthentication"],
 }
 
+MAX_EVENT_STREAMS = number("MAX_EVENT_STREAMS", 500, int, lowest=1)  # of one web process
+
 # --- Training ---------------------------------------------------------------------------------------------------
 MAX_CONCURRENT_SESSIONS = number("MAX_CONCURRENT_SESSIONS", 1, int, lowest=1)
 TRAINING_LIMITS = Limits(

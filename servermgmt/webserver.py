@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import socket
 import time
 import uuid
@@ -20,6 +21,7 @@ from servermgmt.logs import LineFormatter
 HEAD_SECONDS = 10  # from its first byte to its empty line
 IDLE_SECONDS = 20  # without a byte of a body, or of an answer taken
 SLOWEST_BYTES_A_SECOND = 1000  # of a body, behind the first IDLE_SECONDS
+VANISHED_SECONDS = 60  # without a sign that what was sent has arrived, of a connection that was handed over
 
 
 class HeadTooSlow(errors.ParseException):  # type: ignore[misc]
@@ -71,6 +73,18 @@ class ImpatientSocket(socket.socket):
             self.settimeout(own)
         self.received += len(data)
         return data
+
+    def hand_over(self) -> socket.socket:
+        """The connection, for somebody who goes on with the answer when gunicorn has done with it.
+
+        From then on this socket leads nowhere: what gunicorn writes to it fails, as if the client had gone.
+        """
+        taken = socket.socket(fileno=os.dup(self.fileno()))
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000)
+        nowhere, other = socket.socketpair()
+        with nowhere, other:
+            os.dup2(nowhere.fileno(), self.fileno(), inheritable=False)
+        return taken
 
     def _patience(self) -> float:
         ends = self.head_ends

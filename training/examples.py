@@ -96,6 +96,12 @@ LOG_ENTRY = {
     "level": "INFO",
     "message": "epoch 2 of 5: loss 0.41, accuracy 0.8910, val_loss 0.36, val_accuracy 0.9080",
 }
+EVENTS = (
+    "retry: 1000\n\n"
+    "id: 7-12-345-67-890\nevent: metric\n"
+    f'data: {{"session_id":"{SESSION_ID}","epoch":2,"loss":0.41,"accuracy":0.891,"val_loss":0.36,"val_accuracy":0.908,'
+    '"timestamp":"2026-01-31T12:00:04.750000Z"}\n\n'
+)
 RESTART = {"from_checkpoint": "newest", "changes": {"epochs": 10}}
 BULK = {"action": "stop", "session_ids": [SESSION_ID]}
 BULK_RESULT = {"session_id": SESSION_ID, "done": True, **MESSAGE, "error": None}

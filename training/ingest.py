@@ -16,7 +16,9 @@ from django.utils import timezone
 from training.journal import read_events
 from training.models import LogEntry, TrainingSession
 
-# An epoch that was done again after a crash replaces its row: the weights come from the later one.
+# An epoch that was done again after a crash replaces its row: the weights come from the later one. It goes before it is
+# written anew, with a new id, by which those are told of it who were told of the first.
+FORGET_METRIC = "DELETE FROM metrics WHERE session_id = %s AND epoch = %s"
 STORE_METRIC = """
     INSERT INTO metrics (session_id, epoch, timestamp, loss, accuracy, val_loss, val_accuracy)
     VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -25,6 +27,7 @@ STORE_METRIC = """
 """
 METRIC_KEYS = ("loss", "accuracy", "val_loss", "val_accuracy")
 # So does a step that was done again.
+FORGET_POINT = "DELETE FROM points WHERE session_id = %s AND name = %s AND step = %s"
 STORE_POINT = """
     INSERT INTO points (session_id, name, step, value, timestamp) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (session_id, name, step) DO UPDATE SET value = excluded.value, timestamp = excluded.timestamp
@@ -155,9 +158,12 @@ class Rows:
 
     def store(self) -> None:
         """Write everything, inside the caller's transaction."""
-        insert(STORE_METRIC, self.metrics)
-        insert(STORE_POINT, self.points)
-        insert(STORE_LOG_ENTRY, self.log_entries)
+        if self.session.attempt > 1:
+            execute_each(FORGET_METRIC, [row[:2] for row in self.metrics])
+            execute_each(FORGET_POINT, [row[:3] for row in self.points])
+        execute_each(STORE_METRIC, self.metrics)
+        execute_each(STORE_POINT, self.points)
+        execute_each(STORE_LOG_ENTRY, self.log_entries)
         columns = dict(self.columns)
         if self.newest_epoch > (self.session.current_epoch or 0):
             columns |= {"current_epoch": self.newest_epoch, "crashes_since_epoch": 0}
@@ -172,7 +178,7 @@ class Rows:
             self.session.log("WARNING", f"{sentence} {case}")
 
 
-def insert(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+def execute_each(statement: str, rows: Sequence[Sequence[Any]]) -> None:
     if rows:
         with connection.cursor() as cursor:
             cursor.executemany(statement, rows)

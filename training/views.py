@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import FileResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -21,6 +22,7 @@ from authkeys.authentication import actor
 from authkeys.changes import ChangingView
 from training import examples
 from training.estimate import EstimateBusy, estimate
+from training.event_views import ONE_SESSION, described, stream
 from training.ingest import LARGEST_STEP, SERIES_NAME
 from training.installation import catalogue
 from training.models import IllegalTransition, LogEntry, Metric, TrainingSession
@@ -65,7 +67,7 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
     """Sessions: start them, watch them, steer them."""
 
     scope = "sessions"
-    file_actions = ("tensorboard",)
+    file_actions = ("tensorboard", "events")
     queryset = TrainingSession.objects.for_answers()
     serializer_class = SessionConfigSerializer
     lookup_field = "session_id"
@@ -269,6 +271,12 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
         entries: QuerySet[LogEntry] = self.get_object().log_entries.select_related("session").order_by("-id")
         page = self.paginate_queryset(entries) or []
         return self.get_paginated_response(LogEntrySerializer(page[::-1], many=True).data)
+
+    @described("stream_session_events", "the session's first")
+    @action(detail=True)
+    def events(self, request: Request, session_id: str) -> HttpResponseBase:
+        """Tell of a session as it happens: status, transitions, metrics, points of its series, log, machine."""
+        return stream(request, ONE_SESSION, self.get_object())
 
     @extend_schema(operation_id="list_sessions", responses=SessionSerializer(many=True))
     @action(detail=False)

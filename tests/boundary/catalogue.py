@@ -87,6 +87,8 @@ ENDPOINTS: dict[str, tuple[str, ...]] = {
     "/training/{queued}/record": ("GET",),
     "/training/{queued}/report": ("GET",),
     "/training/{queued}/transitions": ("GET",),
+    "/training/{queued}/events": ("GET",),
+    "/events": ("GET",),
     "/architectures": ("GET",),
     "/architectures/left_out": ("GET",),
     "/models": ("GET", "POST"),
@@ -515,6 +517,14 @@ def queries() -> Iterator[Row]:
         yield row(f"status {text[:20]}", f"/audit?status={text}")
     for text in ("", ",", "a,,b", "n" * 101, "a%0ab", "a%1b"):
         yield row(f"series {text[:20]}", f"/training/{{ended}}/series?names={text}")
+    for path in ("/training/{ended}/events", "/events"):
+        for name in ("follow", "replay"):
+            for text in ("", "1", "yes", "TRUE", "true%0a", "%ef%bd%94rue"):
+                yield row(f"{name} {text}: {path}", f"{path}?{name}={text}")
+        for text in ("", "1", "1-2-3-4", "1-2-3-4-5-6", "1-2-3-4-+5", "1-2-3-4- 5", "1-2-3-4-5;", "9" * 3000):
+            headers = (*WITH_KEY, f"Last-Event-ID: {text}")
+            title = f"Last-Event-ID {text[:20]}: {path}"
+            yield Row(title, "GET", f"{API}{path}?follow=false", 400, "INVALID_REQUEST", headers)
     for text in ("", "nothing", "rows,images", "ROWS", "%e2%80%ae"):
         yield row(f"takes {text}", f"/architectures?takes={text}")
     for method, path in EVERY:

@@ -9,7 +9,7 @@ from pytest_django import Settings
 from tests.conftest import Script
 from tests.training.conftest import MakeSession
 from training import tasks
-from training.ingest import STORE_POINT, insert
+from training.ingest import STORE_POINT, execute_each
 from training.initial_weights import KEPT_AS
 from training.models import TrainingSession
 from training.state import State
@@ -28,7 +28,7 @@ def test_checkpoints_and_step_series_go_and_results_stay(
     script("complete")
     session = make_session()
     answer_bell()
-    insert(STORE_POINT, [(session.pk, "train/loss", step, 0.5, "2026-01-01") for step in range(25)])
+    execute_each(STORE_POINT, [(session.pk, "train/loss", step, 0.5, "2026-01-01") for step in range(25)])
     (session.directory.root / KEPT_AS).write_bytes(b"weights to start from")
     age(session, 8)
     monkeypatch.setattr(tasks, "DELETED_POINTS", 10)
@@ -57,7 +57,7 @@ def test_what_is_young_or_alive_is_left_alone(
     settings.SESSION_RETENTION_DAYS = kept_days
     session = make_session(state=state)
     session.directory.create()
-    insert(STORE_POINT, [(session.pk, "train/loss", 1, 0.5, "2026-01-01")])
+    execute_each(STORE_POINT, [(session.pk, "train/loss", 1, 0.5, "2026-01-01")])
     age(session, days)
     assert clean_up_ended_sessions() == 0
     assert session.points.exists()

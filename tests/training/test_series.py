@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from tests.training.conftest import MakeSession
-from training.ingest import STORE_POINT, insert
+from training.ingest import STORE_POINT, execute_each
 from training.models import TrainingSession
 from training.series import FEWEST_POINTS, MOST_POINTS, read_series
 
@@ -23,7 +23,7 @@ Points = dict[int, float | None]
 
 
 def store(session: TrainingSession, name: str, points: Points) -> None:
-    insert(STORE_POINT, [(session.pk, name, step, value, AT) for step, value in points.items()])
+    execute_each(STORE_POINT, [(session.pk, name, step, value, AT) for step, value in points.items()])
 
 
 values = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-3, 3).map(float)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from tests.training.conftest import MakeSession
-from training.ingest import STORE_POINT, insert
+from training.ingest import STORE_POINT, execute_each
 from training.models import TrainingSession
 from training.tensorboard import tensorboard_archive
 
@@ -33,7 +33,7 @@ def store(session: TrainingSession, story: Story) -> None:
     """Store series whose points were measured a second a step after START."""
     for name, points in story.items():
         times = {step: START + timedelta(seconds=step % 86_400) for step in points}
-        insert(STORE_POINT, [(session.pk, name, step, points[step], str(times[step])) for step in points])
+        execute_each(STORE_POINT, [(session.pk, name, step, points[step], str(times[step])) for step in points])
 
 
 def read(archive: Any, folder: Path) -> dict[str, list[tuple[int, float, float]]]:

@@ -363,7 +363,8 @@ class TrainingSession(models.Model):
 
     def log(self, level: str, message: str) -> None:
         """An entry that the server itself adds to the session's log."""
-        self.log_entries.create(timestamp=timezone.now(), level=level, message=message)
+        with transaction.atomic():  # one at a time, so that ids come in their order
+            self.log_entries.create(timestamp=timezone.now(), level=level, message=message)
 
     def complete(self, model: Model) -> None:
         self.move_to(State.COMPLETED, by="supervisor", reason="all epochs done", ended_at=timezone.now(), model=model)

@@ -82,6 +82,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.meta is None:
         return
     give_key_of_its_own(case)
+    if case.path.endswith("/events"):
+        end_what_would_wait(case)
     if case.meta.generation.mode.is_positive:
         point_at_what_is_there(case)
         if "cursor" in (case.query or {}):
@@ -103,6 +105,12 @@ def give_key_of_its_own(case: Any) -> None:
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch("[!-~]([ -~]{0,253}[!-~])?", key):
         case.headers["Idempotency-Key"] = f"{key[:200]}{uuid.uuid4().hex}"
+
+
+def end_what_would_wait(case: Any) -> None:
+    """A stream that waits for what will happen does not end; what it tells until now, and refuses, is the same."""
+    if (case.query or {}).get("follow") in (None, "true"):
+        case.query = {**(case.query or {}), "follow": "false"}
 
 
 def point_at_what_is_there(case: Any) -> None:
