@@ -72,7 +72,7 @@ def measure(rounds: int) -> None:
         return json.dumps(list(rows.values_list("step", "value")))
 
     def choose(session: TrainingSession) -> str:
-        return json.dumps([series.as_dict() for series in read_series(session, ["one"])])
+        return json.dumps([series.as_dict() for series in read_series(session, ["one"])], default=str)
 
     times: dict[str, list[float]] = {name: [] for name in ("ingest", "bulk_create", "chosen", "all")}
     for number in range(rounds):

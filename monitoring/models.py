@@ -1,11 +1,12 @@
 """The samples: what the machine was doing, kept for some days."""
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 from django.utils import timezone
 
 from monitoring import probes
@@ -18,6 +19,14 @@ class SampleQuerySet(models.QuerySet["Sample"]):
         return self.filter(
             timestamp__gt=now - timedelta(seconds=2 * settings.SAMPLE_EVERY_SECONDS), timestamp__lte=now
         ).first()
+
+    def between(self, start: datetime, end: datetime, at_most: int) -> "list[Sample]":
+        """The samples of this time, the oldest first; of more than `at_most` every second, third… one."""
+        samples = self.filter(timestamp__gte=start, timestamp__lte=end)
+        turn = -(-samples.count() // at_most)
+        if turn > 1:
+            samples = samples.alias(turn=F("id") % turn).filter(turn=0)
+        return list(samples.order_by("timestamp"))
 
     def prune(self) -> int:
         """Delete what is older than the retention; returns how many went."""

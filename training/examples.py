@@ -89,6 +89,7 @@ SERIES = {
     "maximum": 2.31,
     "steps": [10, 20, 30, 40],
     "values": [2.31, 1.4, 0.86, 0.52],
+    "timestamps": [f"2026-01-31T12:00:0{second}.750000Z" for second in (1, 2, 3, 4)],
 }
 LOG_ENTRY = {
     "session_id": SESSION_ID,

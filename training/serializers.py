@@ -343,6 +343,7 @@ class SeriesSerializer(serializers.Serializer[Any]):
     values = serializers.ListField(
         child=serializers.FloatField(allow_null=True), help_text="One for each step; null where it was not finite."
     )
+    timestamps = serializers.ListField(child=serializers.DateTimeField(), help_text="When each of them was measured.")
 
 
 @shown(examples.LOG_ENTRY)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
@@ -25,7 +26,7 @@ CHOOSE_POINTS = """
         WHERE session_id = %(session)s AND name = %(name)s AND step BETWEEN %(first)s AND %(last)s
         GROUP BY 1
     )
-    SELECT MIN(points.step), points.value
+    SELECT MIN(points.step), points.value, MIN(points.timestamp)
     FROM buckets JOIN points ON points.session_id = %(session)s AND points.name = %(name)s
         AND points.step BETWEEN %(first)s + buckets.number * %(width)s
         AND %(first)s + buckets.number * %(width)s + (%(width)s - 1)
@@ -36,6 +37,9 @@ CHOOSE_POINTS = """
 """
 
 
+Point = tuple[int, float | None, datetime]  # its step, its value, when it was measured
+
+
 @dataclass(frozen=True)
 class Series:
     """One series: how many points there are, and those chosen to show it. Nulls stand where a value was not finite."""
@@ -44,6 +48,7 @@ class Series:
     count: int = 0
     steps: list[int] = field(default_factory=list)
     values: list[float | None] = field(default_factory=list)
+    timestamps: list[datetime] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """As an answer has it. The lowest and the highest of all points are among the chosen ones."""
@@ -55,6 +60,7 @@ class Series:
             "maximum": max(finite, default=None),
             "steps": self.steps,
             "values": self.values,
+            "timestamps": self.timestamps,
         }
 
 
@@ -75,16 +81,18 @@ def read_series(
     found: dict[str, Series] = {}
     for name, count, first, last in figures:
         if count <= points:
-            chosen = list(rows.filter(name=name, step__lte=last).order_by("step").values_list("step", "value"))
+            shown = rows.filter(name=name, step__lte=last).order_by("step")
+            chosen = list(shown.values_list("step", "value", "timestamp"))
         else:
             chosen = _choose(session, name, first, last, (points - 2) // 2)
             if len(chosen) > points:  # nulls take a third place in their buckets
                 chosen = _choose(session, name, first, last, (points - 2) // 3)
-        found[name] = Series(name, count, [step for step, _ in chosen], [value for _, value in chosen])
+        steps, values, timestamps = (list(column) for column in zip(*chosen, strict=True))
+        found[name] = Series(name, count, steps, values, timestamps)
     return [found.get(name) or Series(name) for name in (found if names is None else dict.fromkeys(names))]
 
 
-def _choose(session: TrainingSession, name: str, first: int, last: int, buckets: int) -> list[tuple[int, float | None]]:
+def _choose(session: TrainingSession, name: str, first: int, last: int, buckets: int) -> list[Point]:
     width = -(-(last - first + 1) // buckets)
     parameters: dict[str, int | str] = {
         "session": session.pk,
@@ -95,5 +103,9 @@ def _choose(session: TrainingSession, name: str, first: int, last: int, buckets:
     }
     with connection.cursor() as cursor:
         cursor.execute(CHOOSE_POINTS, parameters)
-        chosen: list[tuple[int, float | None]] = cursor.fetchall()
-        return chosen
+        return [(step, value, _moment(timestamp)) for step, value, timestamp in cursor.fetchall()]
+
+
+def _moment(timestamp: datetime | str) -> datetime:
+    """A time as the database tells it to whoever asks in SQL: SQLite knows it as a text, in UTC."""
+    return timestamp if isinstance(timestamp, datetime) else datetime.fromisoformat(timestamp).replace(tzinfo=UTC)

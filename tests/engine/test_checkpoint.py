@@ -18,6 +18,7 @@ from training.engine.checkpoint import (
     finish_replacing,
     remove_newer,
     save_weights,
+    written,
 )
 
 
@@ -284,3 +285,13 @@ def test_a_damaged_one_takes_no_place_of_a_good_one_once_the_training_has_gone_p
     newest, _ = find_newest(two_checkpoints)
     assert newest is not None
     assert newest.name == "step-00000010"
+
+
+def test_what_is_written_is_told_by_the_manifests_alone(two_checkpoints: Path) -> None:
+    remove_the_state(two_checkpoints / "step-00000020")
+    told = [(checkpoint.name, checkpoint.epoch, checkpoint.step) for checkpoint in written(two_checkpoints)]
+    assert told == [("step-00000020", 2, 20), ("step-00000010", 1, 10)]
+    for spoil in (nest_the_manifest, replace_the_manifest, forget_the_hash, cut_the_manifest, remove_the_manifest):
+        spoil(two_checkpoints / "step-00000020")
+        assert [checkpoint.name for checkpoint in written(two_checkpoints)] == ["step-00000010"]
+    assert written(two_checkpoints / "nowhere") == []

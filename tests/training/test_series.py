@@ -1,5 +1,6 @@
 """Series by step: never more points than asked for, every extreme among them, and nothing invented."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_noisy_series_is_shown_in_nearly_as_many_points_as_were_asked_for(make
     assert 950 <= len(series.steps) <= 1000
 
 
+@pytest.mark.parametrize("points", [FEWEST_POINTS, 100])
+def test_each_point_tells_when_it_was_measured(client: APIClient, make_session: MakeSession, points: int) -> None:
+    session = make_session()
+    for step in range(60):
+        at = datetime(2026, 1, 1, 0, 0, step, 500_000, tzinfo=UTC)
+        session.points.create(name="loss", step=step, value=step % 7, timestamp=at)
+    (series,) = client.get(f"{BASE}/{session.session_id}/series", {"points": points}).json()
+    assert FEWEST_POINTS / 2 <= len(series["steps"]) <= points
+    assert series["timestamps"] == [f"2026-01-01T00:00:{step:02}.500000Z" for step in series["steps"]]
+
+
 def test_the_answer_has_a_series_for_each_name(client: APIClient, make_session: MakeSession) -> None:
     session = make_session()
     store(session, "train/loss", {10: 2.5, 20: None, 30: 1.5})
@@ -95,9 +107,26 @@ def test_the_answer_has_a_series_for_each_name(client: APIClient, make_session: 
         "maximum": 2.5,
         "steps": [10, 20, 30],
         "values": [2.5, None, 1.5],
+        "timestamps": ["2026-01-01T00:00:00Z"] * 3,
     }
-    rate = {"name": "learning_rate", "count": 1, "minimum": 0.1, "maximum": 0.1, "steps": [10], "values": [0.1]}
-    none_yet = {"name": "later", "count": 0, "minimum": None, "maximum": None, "steps": [], "values": []}
+    rate = {
+        "name": "learning_rate",
+        "count": 1,
+        "minimum": 0.1,
+        "maximum": 0.1,
+        "steps": [10],
+        "values": [0.1],
+        "timestamps": ["2026-01-01T00:00:00Z"],
+    }
+    none_yet = {
+        "name": "later",
+        "count": 0,
+        "minimum": None,
+        "maximum": None,
+        "steps": [],
+        "values": [],
+        "timestamps": [],
+    }
     assert client.get(path).json() == [rate, loss]
     assert client.get(path, {"names": "train/loss,later,train/loss"}).json() == [loss, none_yet]
     tail = client.get(path, {"names": "train/loss", "after": "20"}).json()

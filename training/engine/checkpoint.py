@@ -64,6 +64,15 @@ class Checkpoint:
         return state
 
 
+def written(folder: Path) -> list[Checkpoint]:
+    """The checkpoints in a folder as their manifests tell of them, the newest first. Their states are not looked at."""
+    found = []
+    for path in _newest_first(folder):
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            found.append(Checkpoint(path, **_read_manifest(path / MANIFEST)))
+    return found
+
+
 def find_newest(folder: Path) -> tuple[Checkpoint | None, list[DamagedCheckpoint]]:
     """The newest checkpoint in a folder that is whole, if there is one, and what is wrong with those that are newer."""
     damaged: list[DamagedCheckpoint] = []
