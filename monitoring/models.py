@@ -19,6 +19,10 @@ class SampleQuerySet(models.QuerySet["Sample"]):
             timestamp__gt=now - timedelta(seconds=2 * settings.SAMPLE_EVERY_SECONDS), timestamp__lte=now
         ).first()
 
+    def newest(self, count: int) -> "list[Sample]":
+        """So many of the newest samples, the oldest of them first."""
+        return list(self.order_by("-timestamp")[:count])[::-1]
+
     def prune(self) -> int:
         """Delete what is older than the retention; returns how many went."""
         oldest = timezone.now() - timedelta(days=settings.SAMPLE_RETENTION_DAYS)
