@@ -8,12 +8,13 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from authkeys import scopes
 from authkeys.export import csv_answer
+from authkeys.key_use import KeyUse
 from authkeys.models import APIKey, AuthLog, KeptAnswer, KeyNotUsable
 from authkeys.permissions import ReadOnlyAdmin
 
@@ -52,6 +53,7 @@ class APIKeyAdmin(ModelAdmin):
     search_fields = ["name", "owner", "prefix"]
     fields = ["name", "owner", "scopes", "expires_at"]
     actions = ["rotate", "revoke"]
+    change_form_outer_after_template = "authkeys/key_use.html"
 
     @admin.display(description="prefix", ordering="prefix")
     def shown_prefix(self, key: APIKey) -> str:
@@ -73,6 +75,19 @@ class APIKeyAdmin(ModelAdmin):
                 choice for choice in scopes.CHOICES if scopes.holds(held, choice[0])
             ]
         return form
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The form, and behind it how the key is used, for whoever may see the log."""
+        key = self.get_object(request, object_id)
+        sees_use = key is not None and request.user.has_perm("authkeys.view_authlog")
+        context = {
+            "use": KeyUse.of(key) if key is not None and sees_use else None,
+            "may_end": key is not None and key.refusal is None and self.has_change_permission(request, key),
+        }
+        page: HttpResponse = super().change_view(request, object_id, form_url, context | (extra_context or {}))
+        return page
 
     def has_change_permission(self, request: HttpRequest, obj: APIKey | None = None) -> bool:
         """Nobody changes a key that may do what he may not himself."""

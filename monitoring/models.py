@@ -28,6 +28,10 @@ class SampleQuerySet(models.QuerySet["Sample"]):
             samples = samples.alias(turn=F("id") % turn).filter(turn=0)
         return list(samples.order_by("timestamp"))
 
+    def newest(self, count: int) -> "list[Sample]":
+        """So many of the newest samples, the oldest of them first."""
+        return list(self.order_by("-timestamp")[:count])[::-1]
+
     def prune(self) -> int:
         """Delete what is older than the retention; returns how many went."""
         oldest = timezone.now() - timedelta(days=settings.SAMPLE_RETENTION_DAYS)

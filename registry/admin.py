@@ -1,12 +1,19 @@
-"""The registry in the admin: to look at, to search, and to delete from. Files come in by upload only."""
+"""The registry in the admin: to look at, to search, and to delete from. Files come in by upload only.
+
+The page of a model, which shows the session that it comes from, is servermgmt's.
+"""
 
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 
-from registry.models import Dataset, Model, StoredFile
+from registry.models import Dataset, StoredFile
+from registry.preview import LookingBusy, NothingToSee, preview
 
 
 class StoredFileAdmin(ModelAdmin):
@@ -43,16 +50,29 @@ class DatasetAdmin(StoredFileAdmin):
         "path",
         "created_at",
     ]
+    change_form_outer_after_template = "registry/dataset_page.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        looks = path(
+            "<int:key>/preview/", self.admin_site.admin_view(self.show_preview), name="registry_dataset_preview"
+        )
+        return [looks, *super().get_urls()]
+
+    def show_preview(self, request: HttpRequest, key: int) -> HttpResponse:
+        """The part of a dataset's page that takes reading its file; asked for behind the page."""
+        dataset = get_object_or_404(Dataset, pk=key)
+        if not self.has_view_permission(request, dataset):
+            raise PermissionDenied
+        context: dict[str, Any] = {"dataset": dataset}
+        try:
+            context["preview"] = preview(dataset)
+        except LookingBusy:
+            context["is_busy"] = True
+        except NothingToSee as problem:
+            context["problem"] = str(problem)
+        return render(request, "registry/preview.html", context)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
         to_delete, counts, missing_permissions, protected = super().get_deleted_objects(objs, request)
         # Else the page says that the right to delete sessions is missing, and not that they need the dataset.
         return to_delete, counts, set() if protected else missing_permissions, protected
-
-
-@admin.register(Model)
-class RegisteredModelAdmin(StoredFileAdmin):
-    list_display = ["name", "session_id", "size", "created_at"]
-    list_filter = ["created_at"]
-    search_fields = ["name", "session_id", "sha256"]
-    fields = ["name", "session_id", "size", "sha256", "path", "created_at"]

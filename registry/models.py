@@ -138,8 +138,13 @@ class Dataset(StoredFile):
             with dataset.inserted_with(incoming, suffix=f".{description.format}"):
                 yield dataset
 
+    @property
+    def decoded_folder(self) -> Path:
+        """Where lies what was made of the file's content, and can be made again."""
+        return self.folder / decoded.FOLDER / self.sha256
+
     def forget_decoded(self) -> None:
-        """Delete what trainers kept of the dataset to read it faster."""
+        """Delete what trainers kept of the dataset to read it faster, and what it looks like."""
         decoded.forget(self.folder / decoded.FOLDER, self.sha256)
 
 

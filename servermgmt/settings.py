@@ -363,17 +363,23 @@ LOGGING = {
 }
 
 # --- The admin's look -------------------------------------------------------------------------------------------
+FIRST_PAGES = {
+    "Training": [{"title": "Dashboard", "icon": "space_dashboard", "link": reverse_lazy("admin:index")}],
+}
 UNFOLD = {
     "SITE_TITLE": "Training server",
     "SITE_HEADER": "Training server",
     "SITE_SYMBOL": "model_training",
     "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
+    "STYLES": [lambda request: f"{STATIC_URL}servermgmt/admin.css"],
+    "DASHBOARD_CALLBACK": "servermgmt.dashboard.add_dashboard",
     "SIDEBAR": {
         "navigation": [
             {
                 "title": title,
                 "separator": True,
-                "items": [
+                "items": FIRST_PAGES.get(title, [])
+                + [
                     {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{table}_changelist")}
                     for name, icon, table in pages
                 ],

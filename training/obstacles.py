@@ -15,12 +15,12 @@ from monitoring.probes import GpuProcess, GpuReading, read_gpu_processes, read_g
 class WaitingReason(TextChoices):
     """Why a queued session does not run yet."""
 
-    QUEUE_PAUSED = "queue_paused"
-    DISK_LOW = "disk_low"
-    GPU_IN_USE = "gpu_in_use"
-    PLACE_TAKEN = "place_taken"
-    BEHIND_OTHERS = "behind_others"
-    STARTING = "starting"
+    QUEUE_PAUSED = "queue_paused", "the queue is paused"
+    DISK_LOW = "disk_low", "the disk is nearly full"
+    GPU_IN_USE = "gpu_in_use", "a GPU is in use by others"
+    PLACE_TAKEN = "place_taken", "every place is taken"
+    BEHIND_OTHERS = "behind_others", "others start before it"
+    STARTING = "starting", "it starts now"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,12 @@
 """The log of every attempt to authenticate, and the chain that holds its rows together."""
 
-from typing import ClassVar
+from datetime import date, timedelta
+from typing import Any, ClassVar, Self
 
 from django.db import models
+from django.db.models import Case, Count, Max, Value, When
+from django.db.models.functions import TruncDate
+from django.utils import timezone
 
 from authkeys import keys
 
@@ -22,6 +26,46 @@ class Reason(models.TextChoices):
     THROTTLED = "throttled", "too many requests"
 
 
+class Outcome(models.TextChoices):
+    """What became of a request, by the status of its answer."""
+
+    ANSWERED = "answered", "answered"
+    REFUSED = "refused", "refused (4xx)"
+    FAILED = "failed", "failed (5xx)"
+
+
+class AuthLogQuerySet(models.QuerySet["AuthLog"]):
+    def newest(self, count: int) -> Self:
+        """Those among so many of the newest rows of the whole log: what is asked of these is soon found, however
+        long it is.
+        """
+        newest_id = AuthLog.objects.aggregate(newest=Max("id"))["newest"] or 0
+        return self.filter(id__gt=newest_id - count)
+
+    def by_day(self, days: int) -> dict[date, dict[str, int]]:
+        """How many had each outcome on each of the last days, the oldest first and today last."""
+        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        first = midnight - timedelta(days=days - 1)
+        outcome = Case(
+            When(status__gte=500, then=Value(Outcome.FAILED.value)),
+            When(status__gte=400, then=Value(Outcome.REFUSED.value)),
+            default=Value(Outcome.ANSWERED.value),
+        )
+        counts: dict[date, dict[str, int]] = {
+            (first + timedelta(days=ahead)).date(): dict.fromkeys(Outcome.values, 0) for ahead in range(days)
+        }
+        by_day = self.filter(timestamp__gte=first).annotate(day=TruncDate("timestamp"), outcome=outcome)
+        for day, name, count in by_day.order_by().values_list("day", "outcome").annotate(count=Count("pk")):
+            if day in counts:  # a clock that was wrong may have said any day
+                counts[day][name] = count
+        return counts
+
+    def by_endpoint(self) -> "models.QuerySet[AuthLog, dict[str, Any]]":
+        """Each endpoint that was asked, how often and when last; the one that was asked last comes first."""
+        asked = self.order_by().values("method", "endpoint")
+        return asked.annotate(count=Count("pk"), last=Max("timestamp")).order_by("-last")
+
+
 class AuthLog(models.Model):
     """One attempt to authenticate, good or bad. Holds the hash of what was presented, never the key."""
 
@@ -39,6 +83,8 @@ class AuthLog(models.Model):
     request_id = models.CharField(max_length=32, blank=True)
     client_address = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64, help_text="SHA-256 of the hash before it and of this row.")
+
+    objects = AuthLogQuerySet.as_manager()
 
     class Meta:
         db_table = "auth_logs"

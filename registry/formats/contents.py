@@ -51,6 +51,7 @@ class Contents:
     int64 indices into class_names, which are sorted. For sets of classes (N, K) uint8, 1 where a sample has the class.
     Of a text, which has no labels, (0,).
     x_test and y_test, alike, only when the dataset brings its own split.
+    columns: what the file calls the features of a row, where it does.
     """
 
     format: str
@@ -59,6 +60,7 @@ class Contents:
     class_names: tuple[str, ...] | None
     x_test: Array | None = None
     y_test: Array | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.is_text:

@@ -39,7 +39,7 @@ def read(path: Path) -> Contents:
         for number, cells in lines:
             _append(rows, number, cells, columns, label_at)
     y, class_names = _encode([label.strip() for label in rows.labels], rows.place)
-    return Contents("csv", rows.x(), y, class_names)
+    return Contents("csv", rows.x(), y, class_names, columns=tuple(rows.columns) if has_header else None)
 
 
 def _read_sets(columns: list[str], lines: Iterator[tuple[int, list[str]]]) -> Contents:
@@ -55,7 +55,7 @@ def _read_sets(columns: list[str], lines: Iterator[tuple[int, list[str]]]) -> Co
         features = _features(number, [cells[position] for position in feature_at], rows.columns)
         rows.append(number, features, bytes(_decision(number, cells[at], columns[at]) for at in class_at))
     y = np.frombuffer(b"".join(rows.labels), np.uint8).reshape(-1, len(class_at))
-    return Contents("csv", rows.x(), y, class_names)
+    return Contents("csv", rows.x(), y, class_names, columns=tuple(rows.columns))
 
 
 def _names_class(column: str) -> bool:

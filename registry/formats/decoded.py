@@ -42,6 +42,7 @@ class Decoded:
     y: Array
     class_names: tuple[str, ...] | None
     train_count: int | None
+    columns: tuple[str, ...] | None = None
     place: Path | None = None
 
     def x_in_memory(self) -> Array:
@@ -71,6 +72,11 @@ def read_decoded(path: Path, format: str, sha256: str, folder: Path | None = Non
     return kept or _in_memory(read(path, format))
 
 
+def look_at(path: Path, format: str, sha256: str) -> Decoded:
+    """The same arrays, for a look: where nothing is kept yet, nothing is kept. Raises InvalidDataset."""
+    return _open(path.parent / FOLDER / sha256 / format) or _in_memory(read(path, format))
+
+
 def forget(folder: Path, sha256: str) -> None:
     """Delete what was kept of a dataset. Who has mapped it keeps what he has."""
     shutil.rmtree(folder / sha256, ignore_errors=True)
@@ -96,6 +102,7 @@ def _keep(contents: Contents, place: Path) -> None:
             "description": asdict(describe(contents)),
             "class_names": contents.class_names,
             "train_count": _train_count(contents),
+            "columns": contents.columns,
         }
         write_to_disk(aside / ABOUT, json.dumps(about))
         shutil.rmtree(place, ignore_errors=True)  # of another version, or damaged
@@ -121,7 +128,7 @@ def _open(place: Path) -> Decoded | None:
     """What is kept in a place; None when that is nothing, or nothing whole of this version."""
     try:
         about = json.loads((place / ABOUT).read_bytes())
-        names = about["class_names"]
+        names, columns = about["class_names"], about.get("columns")  # which an earlier version did not keep
         if about["layout"] != LAYOUT:
             return None
         return Decoded(
@@ -131,6 +138,7 @@ def _open(place: Path) -> Decoded | None:
             y=np.load(place / "y.npy"),
             class_names=None if names is None else tuple(names),
             train_count=about["train_count"],
+            columns=None if columns is None else tuple(columns),
             place=place,
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -141,7 +149,7 @@ def _in_memory(contents: Contents) -> Decoded:
     x, y = contents.x, contents.y
     if contents.x_test is not None and contents.y_test is not None:
         x, y = np.concatenate([x, contents.x_test]), np.concatenate([y, contents.y_test])
-    return Decoded(describe(contents), x, y, contents.class_names, _train_count(contents))
+    return Decoded(describe(contents), x, y, contents.class_names, _train_count(contents), contents.columns)
 
 
 def _train_count(contents: Contents) -> int | None:

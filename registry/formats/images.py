@@ -30,7 +30,7 @@ def read(path: Path) -> Contents:
             continue
         if len(entry.parts) < 2 or (folders and entry.parent.parent != folders[0].parent):
             raise InvalidDataset(f"{quoted(name)} does not lie in a folder per class, all folders beside each other")
-        image = _decode(data, name)
+        image = decode(data, name)
         if images and image.shape[:2] != images[0].shape[:2]:
             size, first = (f"{shape[1]}x{shape[0]}" for shape in (image.shape, images[0].shape))
             raise InvalidDataset(f"{quoted(name)} is {size} pixels, the first image {first}; bring all to one size")
@@ -46,7 +46,7 @@ def read(path: Path) -> Contents:
     return Contents("images", _stack(images), y, class_names)
 
 
-def _decode(data: bytearray, name: str) -> Array:
+def decode(data: bytearray, name: str) -> Array:
     """One image as (H, W, 1) when it is grayscale, else (H, W, 3), uint8."""
     with refusing(f"{quoted(name)} is not an image that can be read; {', '.join(IMAGE_FORMATS)} can"):
         image: Image.Image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)

@@ -45,7 +45,7 @@ def read(path: Path) -> Contents:
             raise InvalidDataset(f"record {number} has other keys than the first")
         _append(rows, number, record, keys, label_key)
     y, class_names = _encode(rows.labels, rows.place)
-    return Contents("json", rows.x(), y, class_names)
+    return Contents("json", rows.x(), y, class_names, columns=tuple(keys))
 
 
 def _records(text: str) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ MAX_CHANNELS = 4
 def read_npy(path: Path) -> Contents:
     """Decode a .npy file. Raises InvalidDataset."""
     with path.open("rb") as file:
-        table = _read_array(file, path.stat().st_size, "the array")
+        table = read_array(file, path.stat().st_size, "the array")
     if table.ndim != 2 or table.shape[1] < 2 or table.dtype.kind not in NUMBERS:
         raise InvalidDataset(f"an npy dataset is a table of numbers, the label in the last column, not {_kind(table)}")
     y, class_names = _encode([table[:, -1]], lambda index: f"row {index}")
@@ -71,10 +71,10 @@ def read_npz(path: Path) -> Contents:
 
 def _read_entry(archive: ZipFile, entry: ZipInfo, name: str) -> Array:
     with refusing(f"the array {name} is damaged"), archive.open(entry) as stream:
-        return _read_array(stream, entry.file_size, name)
+        return read_array(stream, entry.file_size, name)
 
 
-def _read_array(stream: IO[bytes], size_bytes: int, name: str) -> Array:
+def read_array(stream: IO[bytes], size_bytes: int, name: str) -> Array:
     """Read one array whose file is of the given size, header and all."""
     with refusing(f"{name} has no valid npy header"):
         header = io.BytesIO(stream.read(MAX_HEADER_BYTES))

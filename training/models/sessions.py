@@ -2,13 +2,14 @@
 
 import secrets
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Max
+from django.db.models import Count, F, Max
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from registry.models import Dataset, Model
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from training.models.records import LogEntry, Metric, SeriesPoint, Transition
 
 
+# How a session can end; the order in which pages name these.
+OUTCOMES: tuple[str, ...] = (State.COMPLETED, State.STOPPED, State.FAILED)
 # Who wished for something, and when, while nobody does.
 NOBODYS_WISH: dict[str, Any] = {"wished_at": None, "wished_by": ""}
 
@@ -110,6 +113,22 @@ class TrainingSessionQuerySet(QueueQuerySet):
             return False
         checkpoints = session.directory.checkpoints.glob("step-*")
         return not session.has_ended or session.final_weights() is not None or any(checkpoints)
+
+    def ended_by_day(self, days: int) -> dict[date, dict[str, int]]:
+        """How many ended in each way on each of the last days, the oldest first and today last."""
+        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        first = midnight - timedelta(days=days - 1)
+        counts = {(first + timedelta(days=ahead)).date(): dict.fromkeys(OUTCOMES, 0) for ahead in range(days)}
+        ended = self.filter(state__in=ENDED, ended_at__gte=first)
+        by_day = ended.annotate(day=TruncDate("ended_at")).values_list("day", "state").order_by()
+        for day, state, count in by_day.annotate(count=Count("pk")):
+            if day in counts:  # a clock that was wrong may have said any day
+                counts[day][state] = count
+        return counts
+
+    def failed(self) -> "TrainingSessionQuerySet":
+        """Those that failed, the last one first."""
+        return self.filter(state=State.FAILED).order_by("-ended_at", "-id")
 
     def to_clean_up(self) -> "TrainingSessionQuerySet":
         """The sessions that ended longer ago than they are kept."""
