@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import resolve
 from rest_framework.permissions import SAFE_METHODS
 
 from authkeys import audit, rates
@@ -104,7 +105,11 @@ class AuditMiddleware:
 
 
 class AdminChangesMiddleware:
-    """Makes what a member of staff changes in the admin one transaction with its row in the audit log."""
+    """Makes what a member of staff changes in the admin one transaction with its row in the audit log.
+
+    A view whose `change_is_slow` must not keep everybody else from the database meanwhile: it records what it changes
+    by itself, in the transaction at its end.
+    """
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
@@ -115,6 +120,8 @@ class AdminChangesMiddleware:
             return self.get_response(request)
         audit.note(request, audit.Attempt(Reason.OK, key_name=f"user:{request.user.get_username()}"))
         read_body(request)
+        if getattr(resolve(request.path_info).func, "change_is_slow", False):
+            return self.get_response(request)
         try:
             with RecordedTransaction(request):
                 response = self.get_response(request)
@@ -125,6 +132,10 @@ class AdminChangesMiddleware:
         except audit.AuditUnavailable as error:
             return answer(describe(error, request.request_id))
         return response
+
+    def process_exception(self, request: IdentifiedRequest, error: Exception) -> HttpResponseBase | None:
+        """What a slow view could not record is not done, and that is no fault of the view."""
+        return answer(describe(error, request.request_id)) if isinstance(error, audit.AuditUnavailable) else None
 
 
 def sync_database() -> None:

@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 from authkeys.authentication import actor
 from authkeys.changes import ChangingView
 from training import examples
-from training.estimate import EstimateBusy, estimate
+from training.estimate import EstimateBusy, estimate, without_measure
 from training.ingest import LARGEST_STEP, SERIES_NAME
 from training.installation import catalogue
 from training.models import IllegalTransition, LogEntry, Metric, TrainingSession
@@ -119,13 +119,23 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
 
     @extend_schema(
         operation_id="validate_session",
+        parameters=[
+            OpenApiParameter(
+                "measure",
+                {"type": "boolean", "default": True},
+                description="Whether to make the first steps; with false it is only checked, at once.",
+            )
+        ],
         request=SessionConfigSerializer,
         responses={200: EstimateSerializer, **CONFIGURED, 507: ["STORAGE_FULL"]},
     )
     @action(detail=False, methods=["post"], change_is_slow=True)
     def validate(self, request: Request) -> Response:
         """Say what a session would cost, from its first steps, and queue nothing."""
+        is_to_measure = read_flag(request, "measure", default=True)
         config, dataset = TrainingSession.objects.accept(request.data)
+        if not is_to_measure:
+            return Response(without_measure(config, dataset))
         try:
             return Response(estimate(config, dataset))
         except EstimateBusy:
@@ -285,3 +295,11 @@ def read_number(request: Request, name: str, smallest: int, largest: int) -> int
     if not re.fullmatch("[0-9]{1,19}", text) or not smallest <= int(text) <= largest:
         raise ValidationError({name: [f"must be a whole number from {smallest} to {largest}"]})
     return int(text)
+
+
+def read_flag(request: Request, name: str, default: bool) -> bool:
+    """True or false of the query, or the default. Raises ValidationError for anything else."""
+    text = request.query_params.get(name)
+    if text not in (None, "true", "false"):
+        raise ValidationError({name: ["must be true or false"]})
+    return default if text is None else text == "true"

@@ -3,10 +3,13 @@
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.decorators import display
+from django.http.response import HttpResponseBase
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
 from authkeys.authentication import actor
 from authkeys.permissions import ReadOnlyAdmin
+from training.admin.start import StartView
 from training.models import IllegalTransition, TrainingSession
 from training.state import Action, Health, State, Wish
 from training.steering import steer
@@ -31,6 +34,7 @@ class TrainingSessionAdmin(ReadOnlyAdmin):
     list_select_related = ("dataset",)
     search_fields = ("session_id", "dataset__name", "error_message")
     actions = ("pause", "resume", "stop", "kill", "cancel")
+    actions_list = ("start",)
 
     @display(
         description="State",
@@ -63,6 +67,16 @@ class TrainingSessionAdmin(ReadOnlyAdmin):
     @display(description="Epochs")
     def progress(self, session: TrainingSession) -> str:
         return f"{session.current_epoch or 0} / {session.total_epochs}"
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(StartView.permission_required)
+
+    @action(description="Start a session", icon="play_circle", variant=ActionVariant.PRIMARY, permissions=["start"])
+    def start(self, request: HttpRequest) -> HttpResponseBase:
+        """The page with the form, at start/."""
+        return StartView.as_view(model_admin=self)(request)
+
+    start.change_is_slow = True  # a fork hashes the dataset and copies a checkpoint
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         """Steering is for those who may change sessions, though no hand writes a row."""
