@@ -19,6 +19,8 @@ from unfold.widgets import (
 
 NUMBER = re.compile(r"[+-]?(\d{1,100}(\.\d{1,100})?|\.\d{1,100})([eE][+-]?\d{1,4})?", re.ASCII)
 
+FAR_AWAY = 10_000_000
+
 
 def read_number(text: str) -> Any:
     """The number that a text is, if it is one."""
@@ -53,7 +55,7 @@ class ConfigField(forms.CharField):
         hint: str = "",
         **options: Any,
     ) -> None:
-        super().__init__(required=False, label=key.replace("_", " ").capitalize(), **options)
+        super().__init__(required=False, label=_label(key, inside), **options)
         self.key = key
         self.inside = inside
         self.architecture = architecture
@@ -96,6 +98,12 @@ class ConfigField(forms.CharField):
     def to_json(self, text: str) -> Any:
         """The value as the API takes it."""
         return text
+
+
+def _label(key: str, inside: str) -> str:
+    """An argument is below the name of its architecture; a member of another object needs that of the object."""
+    words = [key] if inside in ("", "model_args") else [inside.removesuffix("_args"), key]
+    return " ".join(words).replace("_", " ").capitalize()
 
 
 class LongTextField(ConfigField):
@@ -257,8 +265,13 @@ def field_for_argument(schema: Mapping[str, Any], **options: Any) -> ConfigField
 
 
 def range_in_words(lowest: float | None, highest: float | None) -> str:
-    if lowest is None and highest is None:
-        return ""
+    """The range of a number. A bound that is there to refuse nonsense alone is not worth reading."""
+    if highest is not None and highest >= FAR_AWAY:
+        highest = None
     if highest is None:
-        return f"{lowest:,} or more"
-    return f"{lowest:,} to {highest:,}" if lowest is not None else f"{highest:,} or less"
+        return "" if lowest is None else f"{_number(lowest)} or more"
+    return f"{_number(lowest)} to {_number(highest)}" if lowest is not None else f"{_number(highest)} or less"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

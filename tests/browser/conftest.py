@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -88,12 +89,15 @@ class Loading:
         self.page = page
         self.pending: set[Request] = set()
         page.on("request", self.begin)
-        page.on("requestfinished", self.pending.discard)
-        page.on("requestfailed", self.pending.discard)
+        page.on("requestfinished", self.end)
+        page.on("requestfailed", self.end)
 
     def begin(self, request: Request) -> None:
         if request.resource_type != "eventsource":
             self.pending.add(request)
+
+    def end(self, request: Request) -> None:
+        self.pending.discard(request)
 
     def wait_for_end(self, seconds: float = 30) -> None:
         """Wait until nothing is asked for any more."""
@@ -122,9 +126,10 @@ class Visitor:
         page.wait_for_url("**/admin/")
         page.close()
 
-    def look_at(self, path: str, status: int = 200) -> Page:
+    def look_at(self, path: str, status: int = 200, scheme: Literal["light", "dark"] = "light") -> Page:
         """The page, loaded and settled."""
         page = self.context.new_page()
+        page.emulate_media(color_scheme=scheme)
         loading = Loading(page)
         page.add_init_script(REPORT_VIOLATIONS)
         page.on("console", self.note_console)

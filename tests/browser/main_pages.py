@@ -1,7 +1,6 @@
 """The pages that people look at. The numbers are those of the first rows of a fresh server."""
 
 OPEN_PAGES = {
-    "front": "/",
     "login": "/admin/login/",
 }
 MAIN_PAGES = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser
@@ -26,7 +27,7 @@ class Shot:
     path: str
     awaits: str = "#content"
     height: int = 800
-    scheme: str = "light"
+    scheme: Literal["light", "dark"] = "light"
 
 
 SESSION = "/admin/training/trainingsession/"
@@ -80,8 +81,7 @@ def take(browser: Browser, server: Server, stage: dict[str, str]) -> None:
     visitor = Visitor(context, f"http://127.0.0.1:{server.port}")
     visitor.log_in()
     for shot in SHOTS:
-        page = visitor.look_at(shot.path.format(**stage))
-        page.emulate_media(color_scheme=shot.scheme)  # type: ignore[arg-type]
+        page = visitor.look_at(shot.path.format(**stage), scheme=shot.scheme)
         page.set_viewport_size({"width": WIDTH, "height": shot.height})
         page.locator(shot.awaits).first.wait_for(timeout=60_000)
         page.wait_for_timeout(1500)  # charts grow into their place

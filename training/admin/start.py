@@ -55,9 +55,7 @@ class StartView(UnfoldModelAdminViewMixin, FormView):  # type: ignore[type-arg]
         return options
 
     def get_context_data(self, **context: Any) -> dict[str, Any]:
-        return super().get_context_data(
-            **context, opts=TrainingSession._meta, parent=self.parent, changeable=list(CHANGEABLE)
-        )
+        return super().get_context_data(**context, parent=self.parent, changeable=list(CHANGEABLE))
 
     def form_valid(self, form: ConfigurationForm) -> HttpResponse:
         try:
