@@ -81,7 +81,9 @@ def take(browser: Browser, server: Server, stage: dict[str, str]) -> None:
     visitor = Visitor(context, f"http://127.0.0.1:{server.port}")
     visitor.log_in()
     for shot in SHOTS:
-        page = visitor.look_at(shot.path.format(**stage), scheme=shot.scheme)
+        path = shot.path.format(**stage)
+        page = visitor.look_at(path, scheme=shot.scheme)
+        assert page.url == visitor.origin + path, f"{shot.name} leads to {page.url}"
         page.set_viewport_size({"width": WIDTH, "height": shot.height})
         page.locator(shot.awaits).first.wait_for(timeout=60_000)
         page.wait_for_timeout(1500)  # charts grow into their place

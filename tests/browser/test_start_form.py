@@ -38,6 +38,7 @@ def test_a_session_is_started_by_the_form(admin: Visitor, server: Server) -> Non
     field(page, "epochs").fill("2")
     field(page, "model_args.mlp.width").fill("32")
     shown = request_shown(page)
+    assert admin.wrong == []
     page.get_by_role("button", name="Start the session").click()
     page.wait_for_url(re.compile("/admin/training/trainingsession/[^/]+/change/"))
     newest = server.get("/training/sessions")[0]
@@ -48,7 +49,6 @@ def test_a_session_is_started_by_the_form(admin: Visitor, server: Server) -> Non
         {**newest["config"]["model_args"], "width": 32},
     )
     assert server.wait_for_end(newest["session_id"])["state"] == "completed"
-    assert admin.wrong == []
 
 
 def test_what_is_typed_is_checked_without_being_sent(admin: Visitor, server: Server) -> None:
@@ -139,10 +139,10 @@ def test_a_fork_begins_with_the_session_and_keeps_what_it_must(admin: Visitor, s
     field(page, "epochs").fill("4")
     field(page, "tags").fill("")
     assert request_shown(page) == {"from_checkpoint": name, "changes": {"epochs": 4, "tags": []}}
+    assert admin.wrong == []
     page.get_by_role("button", name="Start it again").click()
     page.wait_for_url(re.compile("/change/"))
     newest = server.get("/training/sessions")[0]
     assert newest["status"]["parent_session_id"] == trained
     assert (newest["status"]["parent_checkpoint"], newest["config"]["tags"]) == (name, [])
     assert server.wait_for_end(newest["session_id"])["current_epoch"] == 4
-    assert admin.wrong == []

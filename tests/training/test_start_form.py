@@ -187,7 +187,7 @@ def test_the_page_has_each_fields_help_range_and_default(staff: Client, dataset:
     for field in members:
         if field.name not in ("model_args", "scheduler_args"):  # which are their members
             assert field.rule.help in page
-    assert "0.0001 to 1.0" in page
+    assert "0.0001 to 1" in page
     assert 'placeholder="0.2"' in page
     assert "tiny: 40 rows of 4 features, 2 classes" in page
 
