@@ -1,5 +1,5 @@
 # Each of these but help makes .venv and installs what it needs by itself; the second time that takes no time.
-.PHONY: help demo run test faults fuzz check
+.PHONY: help demo run test faults fuzz screenshots check
 
 PYTHON := .venv/bin/python
 
@@ -9,6 +9,7 @@ help:
 	@echo "make test    run all tests"
 	@echo "make faults  kill every kind of process at random moments and check that no promise is broken (KILLS=30 SEED=…)"
 	@echo "make fuzz    hold the live server to its description with 10,000 requests (EXAMPLES=… for each operation)"
+	@echo "make screenshots  take the pictures of the README, from a server that trains"
 	@echo "make check   run the linters and type checks"
 
 demo: .venv/server
@@ -27,6 +28,9 @@ faults: .venv/development
 
 fuzz: .venv/development
 	@$(PYTHON) -m tests.boundary.fuzzing $(or $(EXAMPLES),230)
+
+screenshots: .venv/development
+	@$(PYTHON) -m tests.browser.screenshots
 
 check: .venv/development
 	.venv/bin/ruff check .

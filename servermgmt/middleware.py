@@ -122,6 +122,8 @@ class AdminChangesMiddleware:
         if getattr(resolve(request.path_info).func, "change_is_slow", False):
             return self.get_response(request)
         read_body(request)
+        if getattr(resolve(request.path_info).func, "change_is_slow", False):
+            return self.get_response(request)
         try:
             with RecordedTransaction(request):
                 response = self.get_response(request)

@@ -366,6 +366,12 @@ LOGGING = {
 FIRST_PAGES = {
     "Training": [{"title": "Dashboard", "icon": "space_dashboard", "link": reverse_lazy("admin:index")}],
 }
+START_PAGE = {
+    "title": "Start a session",
+    "icon": "play_circle",
+    "link": reverse_lazy("admin:training_trainingsession_start"),
+    "permission": lambda request: request.user.has_perm("training.add_trainingsession"),
+}
 UNFOLD = {
     "SITE_TITLE": "Training server",
     "SITE_HEADER": "Training server",
@@ -382,7 +388,8 @@ UNFOLD = {
                 + [
                     {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{table}_changelist")}
                     for name, icon, table in pages
-                ],
+                ]
+                + ([START_PAGE] if title == "Training" else []),
             }
             # What is looked at most often comes first.
             for title, pages in {

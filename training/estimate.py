@@ -73,9 +73,15 @@ def estimate(config: TrainingConfig, dataset: Dataset) -> dict[str, Any]:
     return _answer(spec, measured, warnings)
 
 
-def _resolve(config: TrainingConfig, dataset: Dataset, folder: Path) -> SessionSpec:
+def without_measure(config: TrainingConfig, dataset: Dataset) -> dict[str, Any]:
+    """The answer to a validation that is only to check: at once, and for as many as ask."""
+    return _answer(_resolve(config, dataset, None), None, _warnings_of_queue(config))
+
+
+def _resolve(config: TrainingConfig, dataset: Dataset, folder: Path | None) -> SessionSpec:
+    """The spec as the session would get it; with its initial weights where there is a folder for them."""
     try:
-        weights = keep_initial_weights(config.initial_weights, folder) if config.initial_weights else None
+        weights = keep_initial_weights(config.initial_weights, folder) if folder and config.initial_weights else None
     except WeightsGone as error:
         raise InvalidConfig({"initial_weights": [str(error)]}) from None
     running = min(TrainingSession.objects.running().count() + 1, settings.MAX_CONCURRENT_SESSIONS)

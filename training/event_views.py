@@ -18,6 +18,7 @@ from training import examples
 from training.events import POSITION, Interest, Position
 from training.listener import Listener
 from training.models import TrainingSession
+from training.parameters import read_switch
 from training.stream import broadcaster, told_at_once
 
 MEDIA_TYPE = "text/event-stream"
@@ -120,13 +121,6 @@ class HandedOver:
         if self._has_place:
             self._has_place = False
             broadcaster.give_place_back()
-
-
-def read_switch(request: Request, name: str, *, default: bool) -> bool:
-    text = request.query_params.get(name)
-    if text not in (None, "true", "false"):
-        raise ValidationError({name: ["must be true or false"]})
-    return default if text is None else text == "true"
 
 
 def read_position(request: Request) -> Position:

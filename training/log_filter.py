@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from training.log_search import LogSearch
 from training.models import TrainingSession
-from training.query_numbers import whole_number
+from training.parameters import whole_number
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MOST_LEVELS = 10

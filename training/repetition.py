@@ -13,24 +13,26 @@ class CannotRepeat(Exception):
 
 
 def configuration_like(session: TrainingSession) -> dict[str, Any]:
-    """A configuration that trains the same once more. Before a session has started, that is its own.
+    """A configuration that trains the same once more. Raises CannotRepeat when a file of it is gone or has changed."""
+    spec = _spec_of(session)
+    _require_dataset(session, spec.dataset.sha256 if spec else session.dataset.sha256)
+    if spec and spec.initial_weights:
+        _require_weights(spec.initial_weights.name, spec.initial_weights.sha256)
+    return resolved_configuration(session)
 
-    Raises CannotRepeat when a file of it is gone or has changed.
-    """
-    record = session.record or {}
-    config = dict(session.config)
-    dataset_sha256, weights_hash = session.dataset.sha256, None
-    if "spec" in record:
-        spec = SessionSpec.from_json(record["spec"])
-        config = spec.config.as_dict()
-        dataset_sha256 = spec.dataset.sha256
-        weights_hash = spec.initial_weights.sha256 if spec.initial_weights else None
-        if spec.config.gpus == 1:
-            config["device"] = record["device"]  # auto might find another one today
-    _require_dataset(session, dataset_sha256)
-    if weights_hash:
-        _require_weights(config["initial_weights"], weights_hash)
+
+def resolved_configuration(session: TrainingSession) -> dict[str, Any]:
+    """The configuration as it was resolved when the session started; before that, its own."""
+    spec = _spec_of(session)
+    config = spec.config.as_dict() if spec else dict(session.config)
+    if spec and spec.config.gpus == 1:
+        config["device"] = (session.record or {})["device"]  # auto might find another one today
     return config | {"model_name": None}  # which is taken
+
+
+def _spec_of(session: TrainingSession) -> SessionSpec | None:
+    record = session.record or {}
+    return SessionSpec.from_json(record["spec"]) if "spec" in record else None
 
 
 def _require_dataset(session: TrainingSession, sha256: str) -> None:

@@ -23,6 +23,7 @@ from training.repetition import configuration_like
 from training.spec import InvalidConfig, TrainingConfig
 
 NEWEST = "newest"
+CHECKPOINT_NAME = "step-[0-9]{8,19}"
 # A session that runs replaces its checkpoints while they are looked for.
 TRIES = 3
 
@@ -70,7 +71,7 @@ class Restart(Body):
 
     from_checkpoint: str | None = option(
         None,
-        pattern=f"{NEWEST}|step-[0-9]{{8,19}}",
+        pattern=f"{NEWEST}|{CHECKPOINT_NAME}",
         pattern_hint="newest, or a checkpoint's name such as step-00001500",
         help="Where to go on: the newest good checkpoint, or one by its name. Null starts from the beginning.",
     )

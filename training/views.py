@@ -20,7 +20,7 @@ from rest_framework.viewsets import GenericViewSet
 from authkeys.authentication import actor
 from authkeys.changes import ChangingView
 from training import examples
-from training.estimate import EstimateBusy, estimate
+from training.estimate import EstimateBusy, estimate, without_measure
 from training.event_views import ONE_SESSION, described, stream
 from training.ingest import LARGEST_STEP, SERIES_NAME
 from training.installation import catalogue
@@ -28,7 +28,7 @@ from training.log_file import log_answer
 from training.log_filter import PARAMETERS, asked_for
 from training.log_search import LogSearch
 from training.models import IllegalTransition, Metric, TrainingSession
-from training.query_numbers import whole_number
+from training.parameters import read_number, read_switch
 from training.recovery import SESSION_ID
 from training.restart import Restart, restarting
 from training.serializers import (
@@ -126,13 +126,23 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
 
     @extend_schema(
         operation_id="validate_session",
+        parameters=[
+            OpenApiParameter(
+                "measure",
+                {"type": "boolean", "default": True},
+                description="Whether to make the first steps; with false it is only checked, at once.",
+            )
+        ],
         request=SessionConfigSerializer,
         responses={200: EstimateSerializer, **CONFIGURED, 507: ["STORAGE_FULL"]},
     )
     @action(detail=False, methods=["post"], change_is_slow=True)
     def validate(self, request: Request) -> Response:
         """Say what a session would cost, from its first steps, and queue nothing."""
+        is_to_measure = read_switch(request, "measure", default=True)
         config, dataset = TrainingSession.objects.accept(request.data)
+        if not is_to_measure:
+            return Response(without_measure(config, dataset))
         try:
             return Response(estimate(config, dataset))
         except EstimateBusy:
@@ -300,12 +310,3 @@ class SessionViewSet(ChangingView, GenericViewSet[Any]):
     def sessions(self, request: Request) -> Response:
         """All sessions, newest first."""
         return self.answer_list(self.get_queryset().order_by("-id"), SessionSerializer)
-
-
-def read_number(request: Request, name: str, smallest: int, largest: int) -> int | None:
-    """A whole number of the query, if it has one. Raises ValidationError for anything else."""
-    text = request.query_params.get(name)
-    try:
-        return None if text is None else whole_number(text, smallest, largest)
-    except ValueError as error:
-        raise ValidationError({name: [str(error)]}) from None

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +14,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from tests.processes.server import Server
 
+# Taken for HTML it would ask for a picture, which is not there.
+HOSTILE = "<img src=/nothing.png onerror=alert(1)>"
 USER, PASSWORD = "ada", "a password of the tests"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 REPORT_VIOLATIONS = """
@@ -20,39 +24,90 @@ REPORT_VIOLATIONS = """
 """
 
 
+def find_chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The program; without it there is nothing to see, which only where the server is developed may pass."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
+    if path := find_chromium():
+        return path
     if os.environ.get("CI"):
         pytest.fail("There is no Chromium: .ci/run installs it.")
     pytest.skip("There is no Chromium on the PATH, which shows how pages look.")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with an admin, and a row in the tables that fill by themselves."""
+    """A server with an admin, something in every table, and names that try to be more than text."""
     server = Server(tmp_path_factory.mktemp("server"), DJANGO_SUPERUSER_PASSWORD=PASSWORD)
     try:
         server.manage("createsuperuser", "--noinput", "--username", USER, "--email", "ada@lab.example")
-        server.manage("createapikey", "robot")
+        server.manage("createapikey", HOSTILE)
         server.start_web()
+        server.start_worker()
+        server.start_sampler()
+        server.upload_digits()
         server.client.post("/datasets?dataset_name=rows", files={"file": b"a,label\n1,0\n2,1\n"}).raise_for_status()
         server.client.post("/models?model_name=weights", files={"file": b"weights"}).raise_for_status()
+        server.wait_for_end(server.submit(epochs=3, tags=[HOSTILE[:50]], notes=HOSTILE))
         yield server
     finally:
         server.client.close()
         server.kill_everything()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def trained(server: Server) -> str:
+    """The id of the session that has trained already."""
+    session_id: str = server.get("/training/sessions")[-1]["session_id"]
+    return session_id
+
+
+@pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield browser
         browser.close()
+
+
+class Loading:
+    """What a page has asked for and not got yet; a stream of events never ends, and does not count."""
+
+    QUIET_SECONDS = 0.2
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.pending: set[Request] = set()
+        page.on("request", self.begin)
+        page.on("requestfinished", self.end)
+        page.on("requestfailed", self.end)
+
+    def begin(self, request: Request) -> None:
+        if request.resource_type != "eventsource":
+            self.pending.add(request)
+
+    def end(self, request: Request) -> None:
+        self.pending.discard(request)
+
+    def wait_for_end(self, seconds: float = 30) -> None:
+        """Wait until nothing is asked for any more."""
+        deadline = time.monotonic() + seconds
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < self.QUIET_SECONDS:
+            self.page.wait_for_timeout(20)
+            if self.pending:
+                quiet_since = time.monotonic()
+            assert quiet_since < deadline, f"still waiting for {[request.url for request in self.pending]}"
 
 
 @dataclass
@@ -63,16 +118,27 @@ class Visitor:
     origin: str
     wrong: list[str] = field(default_factory=list)
 
-    def look_at(self, path: str, status: int = 200) -> Page:
+    def log_in(self) -> None:
+        page = self.look_at("/admin/login/")
+        page.fill("[name=username]", USER)
+        page.fill("[name=password]", PASSWORD)
+        page.press("[name=password]", "Enter")
+        page.wait_for_url("**/admin/")
+        page.close()
+
+    def look_at(self, path: str, status: int = 200, scheme: Literal["light", "dark"] = "light") -> Page:
         """The page, loaded and settled."""
         page = self.context.new_page()
+        page.emulate_media(color_scheme=scheme)
+        loading = Loading(page)
         page.add_init_script(REPORT_VIOLATIONS)
         page.on("console", self.note_console)
         page.on("pageerror", lambda error: self.wrong.append(f"{path}: {error}"))
         page.on("request", self.note_request)
-        answer = page.goto(self.origin + path, wait_until="networkidle")
+        answer = page.goto(self.origin + path)
         assert answer is not None
         assert answer.status == status
+        loading.wait_for_end()
         return page
 
     def note_console(self, message: ConsoleMessage) -> None:
@@ -102,16 +168,11 @@ def stranger(browser: Browser, server: Server) -> Iterator[Visitor]:
         yield visitor
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def logged_in(browser: Browser, server: Server) -> Iterator[Visitor]:
     """A superuser, who came in by the form."""
     with visit(browser, server) as visitor:
-        page = visitor.look_at("/admin/login/")
-        page.fill("[name=username]", USER)
-        page.fill("[name=password]", PASSWORD)
-        page.press("[name=password]", "Enter")
-        page.wait_for_url("**/admin/")
-        page.close()
+        visitor.log_in()
         yield visitor
 
 

@@ -141,6 +141,36 @@ def test_a_surprise_is_a_warning(
     assert warning in said
 
 
+def test_a_check_alone_measures_nothing_and_waits_for_nobody(
+    client: APIClient, make_session: MakeSession, play_engine: Any
+) -> None:
+    play_engine("raise SystemExit('nobody is to start this')")
+    make_session()
+    with estimate._turn:
+        answer = client.post(f"{BASE}/validate?measure=false", CONFIG | {"seed": 7}, format="json")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert is_empty(body)
+    assert body["config"]["seed"] == 7
+    assert body["config"]["num_threads"] >= 1
+    assert body["warnings"] == ["The session would wait: 1 session is queued before it."]
+    assert TrainingSession.objects.count() == 1
+
+
+def test_a_check_alone_refuses_what_a_start_refuses(client: APIClient, dataset: Dataset) -> None:
+    wrong = CONFIG | {"epochs": 0, "model_architecture": "cnn"}
+    answer = client.post(f"{BASE}/validate?measure=false", wrong, format="json")
+    assert answer.status_code == 400
+    assert answer.json() == client.post(f"{BASE}/start", wrong, format="json").json()
+
+
+@pytest.mark.parametrize("text", ["", "0", "False", "no"])
+def test_whether_to_measure_is_true_or_false(client: APIClient, dataset: Dataset, text: str) -> None:
+    answer = client.post(f"{BASE}/validate?measure={text}", CONFIG, format="json")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"] == {"measure": ["must be true or false"]}
+
+
 def test_the_queue_is_a_warning(client: APIClient, make_session: MakeSession, play_engine: Any) -> None:
     play_engine(play_measured())
     make_session(state=State.RUNNING)

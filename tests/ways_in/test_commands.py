@@ -8,7 +8,7 @@ from django.core.management import get_commands
 
 from tests.ways_in.conftest import REPOSITORY
 
-TARGETS = ["demo", "run", "test", "faults", "fuzz", "check"]
+TARGETS = ["demo", "run", "test", "faults", "fuzz", "screenshots", "check"]
 
 
 @pytest.mark.parametrize("target", TARGETS)

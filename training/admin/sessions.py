@@ -1,4 +1,4 @@
-"""The sessions in the admin: their list, the page of each, and some of them side by side."""
+"""The sessions in the admin: their list, the page of each, some of them side by side, and a new one."""
 
 import re
 from collections.abc import Iterable
@@ -8,15 +8,18 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
 from authkeys.authentication import actor
 from authkeys.permissions import ReadOnlyAdmin
 from training.admin.compare_page import WrongChoice, compare_page, compared_sessions, require_number
 from training.admin.session_page import HEALTH_LOOKS, STATE_LOOKS, session_page
+from training.admin.start import StartView
 from training.models import IllegalTransition, TrainingSession
 from training.recovery import SESSION_ID
 from training.state import Action, Wish
@@ -42,6 +45,7 @@ class TrainingSessionAdmin(ReadOnlyAdmin):
     list_select_related = ("dataset",)
     search_fields = ("session_id", "dataset__name", "error_message")
     actions = ("compare", "pause", "resume", "stop", "kill", "cancel")
+    actions_list = ("start",)
     fields = ("session_id",)  # the page has a template of its own
 
     def get_urls(self) -> list[URLPattern]:
@@ -141,6 +145,16 @@ class TrainingSessionAdmin(ReadOnlyAdmin):
     @display(description="Epochs")
     def progress(self, session: TrainingSession) -> str:
         return f"{session.current_epoch or 0} / {session.total_epochs}"
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(StartView.permission_required)
+
+    @action(description="Start a session", icon="play_circle", variant=ActionVariant.PRIMARY, permissions=["start"])
+    def start(self, request: HttpRequest) -> HttpResponseBase:
+        """The page with the form, at start/."""
+        return StartView.as_view(model_admin=self)(request)
+
+    start.change_is_slow = True  # a fork hashes the dataset and copies a checkpoint
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
         """Steering is for those who may change sessions, though no hand writes a row."""
