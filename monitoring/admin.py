@@ -19,6 +19,8 @@ class SampleAdmin(ReadOnlyAdmin):
     list_display = ["timestamp", "cpu", "memory", "disk_free", "gpu"]
     list_filter = ["timestamp"]
     date_hierarchy = "timestamp"
+    fields = ("timestamp", "cpu", "memory", "disk_free", "gpu", "every_gpu")
+    readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
         history = path("history/", self.admin_site.admin_view(self.history_view), name="monitoring_sample_history")
@@ -51,6 +53,11 @@ class SampleAdmin(ReadOnlyAdmin):
     @admin.display(description="GPU")
     def gpu(self, sample: Sample) -> str | None:
         return None if sample.gpu_usage_percent is None else f"{sample.gpu_usage_percent:.0f} %"
+
+    @admin.display(description="Every GPU")
+    def every_gpu(self, sample: Sample) -> str | None:
+        """As text: of JSON the theme makes colours by inline styles, which the browser refuses."""
+        return "; ".join(f"{name}: {value}" for gpu in sample.gpus for name, value in gpu.items()) or None
 
 
 def read_time(text: str) -> datetime:

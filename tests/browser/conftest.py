@@ -52,7 +52,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.upload_digits()
         server.client.post("/datasets?dataset_name=rows", files={"file": b"a,label\n1,0\n2,1\n"}).raise_for_status()
         server.client.post("/models?model_name=weights", files={"file": b"weights"}).raise_for_status()
-        server.wait_for_end(server.submit(epochs=3, tags=[HOSTILE[:50]], notes=HOSTILE))
+        for rate in (0.001, 0.01):
+            server.wait_for_end(server.submit(epochs=3, learning_rate=rate, tags=[HOSTILE[:50]], notes=HOSTILE))
         yield server
     finally:
         server.client.close()
@@ -60,10 +61,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def trained(server: Server) -> str:
-    """The id of the session that has trained already."""
-    session_id: str = server.get("/training/sessions")[-1]["session_id"]
-    return session_id
+def trained(server: Server) -> list[str]:
+    """The ids of the sessions that have trained already."""
+    return [session["session_id"] for session in server.get("/training/sessions")[:-3:-1]]
 
 
 @pytest.fixture(scope="session")

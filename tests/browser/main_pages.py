@@ -9,6 +9,7 @@ MAIN_PAGES = {
     "session": "/admin/training/trainingsession/1/change/",
     "start": "/admin/training/trainingsession/start/",
     "start from a session": "/admin/training/trainingsession/start/?from={session_id}",
+    "compare": "/admin/training/trainingsession/compare/?sessions={session_id},{other_id}",
     "queue": "/admin/training/queuecontrol/",
     "metrics": "/admin/training/metric/",
     "log": "/admin/training/logentry/",

@@ -34,11 +34,8 @@ session.log("WARNING", "it may break")
 
 
 @pytest.fixture(scope="module")
-def trained(server: Server) -> list[str]:
+def pair(server: Server) -> list[str]:
     """Two sessions that have ended, with different learning rates."""
-    server.upload_digits()
-    server.start_sampler()
-    server.start_worker()
     common: dict[str, Any] = {"epochs": 4, "notes": HOSTILE, "log_every_steps": 1, "batch_size": 64}
     sessions = [server.submit(learning_rate=rate, **common) for rate in (0.002, 0.02)]
     for session in sessions:
@@ -48,8 +45,8 @@ def trained(server: Server) -> list[str]:
 
 
 @pytest.fixture
-def page(admin: Visitor, trained: list[str]) -> Page:
-    return open_page(admin, trained[0])
+def page(admin: Visitor, pair: list[str]) -> Page:
+    return open_page(admin, pair[0])
 
 
 def open_page(admin: Visitor, session: str) -> Page:
@@ -205,22 +202,22 @@ def test_a_wrong_expression_is_said_and_not_thrown(admin: Visitor, page: Page) -
     expect(page.locator("#log [role=status]")).to_contain_text("regex")
 
 
-def test_sessions_side_by_side(admin: Visitor, trained: list[str]) -> None:
+def test_sessions_side_by_side(admin: Visitor, pair: list[str]) -> None:
     page = admin.look_at("/admin/training/trainingsession/")
-    for session in trained:
+    for session in pair:
         page.locator("tr", has_text=session).locator("[name=_selected_action]").check()
     page.locator("[name=action]").select_option("compare")
     page.get_by_role("button", name="Run").click()
     page.wait_for_url("**/compare/?sessions=*")
     for name in ("val_loss", "val_accuracy", "loss", "accuracy", "train/loss", "learning_rate"):
-        wait_for_lines(page, name, trained, 4)
+        wait_for_lines(page, name, pair, 4)
     row = page.locator("#configurations tbody tr")
     expect(row).to_have_count(1)
     assert row.locator("th, td").all_inner_texts() == ["learning_rate", "0.002", "0.02"]
     assert admin.wrong == []
 
 
-def test_a_session_is_watched_live_and_steered(admin: Visitor, trained: list[str], server: Server) -> None:
+def test_a_session_is_watched_live_and_steered(admin: Visitor, pair: list[str], server: Server) -> None:
     session = server.submit(epochs=1000, learning_rate=0.001, log_every_steps=1, batch_size=64)
     server.wait_for_epoch(session, 2)
     page = open_page(admin, session)
@@ -251,12 +248,12 @@ def test_a_session_is_watched_live_and_steered(admin: Visitor, trained: list[str
     assert admin.wrong == []
 
 
-def test_an_ended_session_is_restarted_and_killed(admin: Visitor, trained: list[str], server: Server) -> None:
-    page = open_page(admin, trained[0])
+def test_an_ended_session_is_restarted_and_killed(admin: Visitor, pair: list[str], server: Server) -> None:
+    page = open_page(admin, pair[0])
     server.post("/training/queue/pause")
     page.get_by_role("button", name="Restart").click()
-    page.wait_for_url(lambda url: trained[0] not in url and url.endswith("/change/"))
-    expect(page.locator("#checkpoints")).to_contain_text(f"A restart of {trained[0]}")
+    page.wait_for_url(lambda url: pair[0] not in url and url.endswith("/change/"))
+    expect(page.locator("#checkpoints")).to_contain_text(f"A restart of {pair[0]}")
     page.get_by_role("button", name="Kill", exact=True).click()
     page.get_by_role("button", name="Leave it alone").click()
     expect(page.locator("#kill-dialog")).not_to_be_visible()

@@ -126,8 +126,10 @@ def test_the_request_is_shown_as_a_client_would_send_it(admin: Visitor) -> None:
     assert f"{admin.origin}/api/v1/training/start -d '" in copied
 
 
-def test_a_fork_begins_with_the_session_and_keeps_what_it_must(admin: Visitor, server: Server, trained: str) -> None:
-    page = admin.look_at(f"{PAGE}?from={trained}")
+def test_a_fork_begins_with_the_session_and_keeps_what_it_must(
+    admin: Visitor, server: Server, trained: list[str]
+) -> None:
+    page = admin.look_at(f"{PAGE}?from={trained[0]}")
     assert request_shown(page) == {}
     assert field(page, "notes").input_value() == HOSTILE
     field(page, "learning_rate").fill("0.002")
@@ -143,6 +145,6 @@ def test_a_fork_begins_with_the_session_and_keeps_what_it_must(admin: Visitor, s
     page.get_by_role("button", name="Start it again").click()
     page.wait_for_url(re.compile("/change/"))
     newest = server.get("/training/sessions")[0]
-    assert newest["status"]["parent_session_id"] == trained
+    assert newest["status"]["parent_session_id"] == trained[0]
     assert (newest["status"]["parent_checkpoint"], newest["config"]["tags"]) == (name, [])
     assert server.wait_for_end(newest["session_id"])["current_epoch"] == 4
