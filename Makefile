@@ -21,7 +21,7 @@ run: .venv/server
 	@exec $(PYTHON) -m servermgmt.procfile
 
 test: .venv/development
-	@$(PYTHON) -m pytest -n 3 --dist worksteal  # on 2 cores: the slowest tests wait for processes most of their time
+	@$(PYTHON) -m pytest -n 2 --dist worksteal  # the slowest tests lie together, and one process would be left with them
 
 faults: .venv/development
 	@KILLS=$(KILLS) SEED=$(SEED) $(PYTHON) -m tests.processes.campaign

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -27,6 +26,16 @@ GREETING = b"retry: 1000\n\n"
 LAST_EVENT_ID = "Last-Event-ID"
 ONE_SESSION = ("transition", "metric", "points", "log", "resources")
 ALL_SESSIONS = ("transition", "resources")
+# Each event, of whose fields those that read event streams make an object.
+EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": f"^{POSITION}$"},
+        "event": {"type": "string", "enum": ["status", *ONE_SESSION]},
+        "data": {"type": "string", "description": "JSON; docs/api.md has its fields."},
+    },
+}
 View = TypeVar("View", bound=Callable[..., Any])
 SWITCH = {"type": "string", "enum": ["true", "false"]}
 
@@ -61,7 +70,7 @@ def described(operation_id: str, default_replay: str) -> Callable[[View], View]:
             ),
         ],
         examples=[OpenApiExample("example", examples.EVENTS, media_type=MEDIA_TYPE)],
-        responses={(200, MEDIA_TYPE): OpenApiTypes.STR, 503: ["TOO_MANY_STREAMS", "STREAMS_UNAVAILABLE"]},
+        responses={(200, MEDIA_TYPE): EVENT, 503: ["TOO_MANY_STREAMS", "STREAMS_UNAVAILABLE"]},
     )
     return decorator
 

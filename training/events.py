@@ -26,7 +26,7 @@ NEWEST = """
     SELECT (SELECT MAX(id) FROM transitions), (SELECT MAX(id) FROM metrics), (SELECT MAX(id) FROM points),
         (SELECT MAX(id) FROM logs), (SELECT MAX(id) FROM samples)
 """
-POSITION = "[0-9]{1,19}(-[0-9]{1,19}){4}"
+POSITION = "-".join(["[0-9]{1,19}"] * 5)
 
 
 @dataclass(frozen=True)

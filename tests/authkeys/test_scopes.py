@@ -27,6 +27,7 @@ EXPECTED = {
     "/api/v1/keys/self": (None, None),
     "/api/v1/keys": ("keys:manage", "keys:manage"),
     "/api/v1/audit": ("audit:read", "audit:read"),
+    "/api/v1/events": ("sessions:read", "sessions:write"),
     "/api/v1/training": ("sessions:read", "sessions:write"),
     "/api/v1/architectures": ("sessions:read", "sessions:write"),
     "/api/v1/models": ("models:read", "models:write"),

@@ -10,12 +10,13 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.processes.server import Server
 
 # Taken for HTML it would ask for a picture, which is not there.
 HOSTILE = "<img src=/nothing.png onerror=alert(1)>"
+expect.set_options(timeout=20_000)  # these machines do other things, too
 USER, PASSWORD = "ada", "a password of the tests"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
 REPORT_VIOLATIONS = """
@@ -177,8 +178,13 @@ def logged_in(browser: Browser, server: Server) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def admin(logged_in: Visitor) -> Iterator[Visitor]:
+def admin(logged_in: Visitor, server: Server) -> Iterator[Visitor]:
+    """Who is logged in, with nothing left over from the test before: no page, no session in a place, an open queue."""
     logged_in.wrong.clear()
     yield logged_in
     for page in logged_in.context.pages:
         page.close()
+    for session in server.get("/training/sessions?limit=20"):
+        if session["status"]["state"] in ("queued", "running", "paused"):
+            server.post(f"/training/{session['session_id']}/kill")
+    server.post("/training/queue/resume")

@@ -260,3 +260,17 @@ def test_an_ended_session_is_restarted_and_killed(admin: Visitor, pair: list[str
     page.get_by_role("button", name="Kill", exact=True).click()
     page.get_by_role("button", name="Kill it").click()
     expect(page.locator("[data-part=state]")).to_contain_text("stopped", ignore_case=True)
+
+
+def test_a_session_that_the_form_starts_grows_before_ones_eyes_and_is_stopped(admin: Visitor, server: Server) -> None:
+    wanted = "dataset_name=digits&model_architecture=mlp&epochs=1000&learning_rate=0.001&batch_size=64"
+    page = admin.look_at(f"/admin/training/trainingsession/start/?{wanted}")
+    page.get_by_role("button", name="Start the session").click()
+    page.wait_for_url("**/change/")
+    for points in (2, 6):
+        wait_for_lines(page, "accuracy", ["accuracy", "val_accuracy"], points)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("[data-part=state]")).to_contain_text("stopped", ignore_case=True, timeout=20_000)
+    (newest, *_) = server.get("/training/sessions")
+    assert (newest["config"]["epochs"], newest["status"]["state"]) == (1000, "stopped")
+    assert admin.wrong == []

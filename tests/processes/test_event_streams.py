@@ -88,7 +88,7 @@ def test_a_session_is_told_as_it_happens_whatever_becomes_of_the_web_process(ser
         wait_for(lambda: follower.data_of("status")[-1]["state"] == "completed")
         wait_for(lambda: of_all.data_of("status")[-1]["state"] == "completed")
         wait_for(lambda: follower.data_of("resources"))
-    assert follower.connections >= 3
+        wait_for(lambda: follower.connections >= 3)
     assert "whole" in follower.endings  # when the web process was asked to end
     history = server.get(f"/training/{session_id}/history")
     assert follower.data_of("metric") == history
