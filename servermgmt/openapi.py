@@ -179,6 +179,11 @@ class OperationSchema(AutoSchema):
             isinstance(status, tuple) and "text/event-stream" in status for status in self._serializers_by_status()
         )
 
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        """A stream is none, whatever its action is called."""
+        is_list: bool = not self.answers_stream and super()._is_list_view(serializer)
+        return is_list
+
     # --- Parameters and schemas ---
 
     def _resolve_path_parameters(self, variables: list[str]) -> list[Schema]:

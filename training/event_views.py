@@ -66,10 +66,11 @@ def described(operation_id: str, default_replay: str) -> Callable[[View], View]:
                 LAST_EVENT_ID,
                 {"type": "string", "pattern": f"^{POSITION}$"},
                 OpenApiParameter.HEADER,
+                examples=[OpenApiExample("example", examples.EVENT["id"])],
                 description="The id of the last event that arrived: go on behind it. Browsers send it by themselves.",
             ),
         ],
-        examples=[OpenApiExample("example", examples.EVENTS, media_type=MEDIA_TYPE)],
+        examples=[OpenApiExample("example", examples.EVENT, media_type=MEDIA_TYPE)],
         responses={(200, MEDIA_TYPE): EVENT, 503: ["TOO_MANY_STREAMS", "STREAMS_UNAVAILABLE"]},
     )
     return decorator

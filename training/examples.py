@@ -1,5 +1,6 @@
 """Requests and answers about sessions, as the API's description shows them: one session, start to report."""
 
+import json
 from typing import Any
 
 from training.spec import TrainingConfig
@@ -98,12 +99,7 @@ LOG_ENTRY = {
     "level": "INFO",
     "message": "epoch 2 of 5: loss 0.41, accuracy 0.8910, val_loss 0.36, val_accuracy 0.9080",
 }
-EVENTS = (
-    "retry: 1000\n\n"
-    "id: 7-12-345-67-890\nevent: metric\n"
-    f'data: {{"session_id":"{SESSION_ID}","epoch":2,"loss":0.41,"accuracy":0.891,"val_loss":0.36,"val_accuracy":0.908,'
-    '"timestamp":"2026-01-31T12:00:04.750000Z"}\n\n'
-)
+EVENT = {"id": "7-12-345-67-890", "event": "metric", "data": json.dumps(METRIC)}
 LOG_TEXT = f"{LOG_ENTRY['line']} {LOG_ENTRY['timestamp']} {LOG_ENTRY['level']} {LOG_ENTRY['message']}\n"
 RESTART = {"from_checkpoint": "newest", "changes": {"epochs": 10}}
 BULK = {"action": "stop", "session_ids": [SESSION_ID]}

@@ -75,10 +75,10 @@ def test_a_session_is_told_as_it_happens_whatever_becomes_of_the_web_process(ser
     server.start_worker()
     server.start_sampler()
     server.upload_digits()
-    session_id = server.submit(epochs=12, seed=1)
+    session_id = server.submit(epochs=300, seed=1)
     path = f"/training/{session_id}/events"
     with Follower(server, path, replay="true") as follower, Follower(server, "/events") as of_all:
-        for epoch, end in ((3, server.kill), (6, server.stop)):
+        for epoch, end in ((10, server.kill), (100, server.stop)):
             wait_for(lambda epoch=epoch: len(follower.data_of("metric")) >= epoch, 60, f"epoch {epoch}")  # type: ignore[misc]
             end("web")
             server.start_web()
@@ -92,7 +92,7 @@ def test_a_session_is_told_as_it_happens_whatever_becomes_of_the_web_process(ser
     assert "whole" in follower.endings  # when the web process was asked to end
     history = server.get(f"/training/{session_id}/history")
     assert follower.data_of("metric") == history
-    assert len(history) == 12
+    assert len(history) == 300
     assert follower.data_of("log") == server.get(f"/training/{session_id}/logs?limit=10000")
     transitions = [
         {name: value for name, value in told.items() if name != "session_id"} for told in follower.data_of("transition")

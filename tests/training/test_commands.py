@@ -172,9 +172,9 @@ def test_watchsession_of_a_paused_session_says_so_and_goes_on_watching(
 def test_watchsession_says_why_a_queued_session_waits(make_session: MakeSession) -> None:
     first, second = make_session(), make_session()
     assert watchsession.Command.describe(first) == "position 1 in the queue: it starts now"
-    assert watchsession.Command.describe(second) == "position 2 in the queue: behind others"
+    assert watchsession.Command.describe(second) == "position 2 in the queue: others start before it"
     QueueControl.objects.pause(by="test")
-    assert watchsession.Command.describe(second) == "position 2 in the queue: queue paused"
+    assert watchsession.Command.describe(second) == "position 2 in the queue: the queue is paused"
 
 
 def test_watchsession_of_an_unknown_session_says_so() -> None:
