@@ -23,7 +23,7 @@ from training.listener import HEARTBEAT, Listener, status_event
 from training.models import LogEntry, Metric, SeriesPoint, TrainingSession, Transition
 from training.status_board import StatusBoard, written
 
-TURN_SECONDS = 0.05
+TURN_SECONDS = 0.08
 STATUS_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 STALLED_SECONDS = 60.0  # without a byte taken
@@ -133,20 +133,22 @@ class Audience:
             self._serve(key.data, attend_to)
         newest, now = Position.newest(), time.monotonic()
         before = self._newest or newest
-        if now >= self._statuses_due_at or newest.transition != before.transition:
+        looks_again = now >= self._statuses_due_at or newest.transition != before.transition
+        if looks_again:
             self._statuses.update(each.interest.session for each in self._listeners if each.interest.session)
             self._statuses_due_at = now + STATUS_SECONDS
-        self._tell_all(before, newest)
+        self._tell_all(before, newest, looks_again)
         self._newest = newest
         if now >= self._heartbeats_due_at:
             self._look_after_all(now)
             self._heartbeats_due_at = now + HEARTBEAT_SECONDS
 
-    def _tell_all(self, before: Position, newest: Position) -> None:
+    def _tell_all(self, before: Position, newest: Position, statuses_too: bool) -> None:
         """Tell each who has taken all so far what he was not told yet, or the first of it."""
         concerned = sessions_between(before, newest)
         news: dict[tuple[Interest, Position], tuple[bytes, Position]] = {}
-        for listener in [each for each in self._listeners if not each.is_behind]:
+        ready = (each for each in self._listeners if statuses_too or each.position != newest)
+        for listener in [each for each in ready if not each.is_behind]:
             place = listener.interest, listener.position
             if place not in news:
                 is_concerned = listener.position != before or listener.interest.session in {None, *concerned}
